@@ -1,0 +1,118 @@
+"""Local generation: batches of similar length, greedy or sampled, under adapters and hooks.
+
+Batches are made from the whole prompt list, whatever is already done, so that a run that was
+interrupted goes on with the same batches and gives the same text.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from spillover.generation.protocol import GenerationSettings
+from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
+from spillover.models.chat import ChatTokens
+from spillover.models.loading import LoadedModel
+from spillover.records import Completion, Prompt
+from spillover.seeding import derive_seed
+
+
+@dataclass(frozen=True)
+class HFGenerator:
+    """Generates with a loaded model; what is hooked or adapted on it takes effect."""
+
+    loaded: LoadedModel
+    name: str
+    "The model's name in the study."
+
+    @property
+    def fingerprint(self) -> str:
+        """What its answers depend on besides prompts and settings."""
+        return self.loaded.fingerprint
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        settings: GenerationSettings,
+        on_completion: Callable[[Completion], None] | None = None,
+        done: Sequence[Completion] = (),
+    ) -> list[Completion]:
+        """Return one completion a prompt, in order.
+
+        Args:
+            prompts: What to answer.
+            settings: Length, temperature, seed and batch size.
+            on_completion: Called with each new completion, batch by batch.
+            done: Completions of an earlier, interrupted call; their batches are skipped if whole.
+        """
+        ids = [self.loaded.chat.prompt_ids(prompt.prompt) for prompt in prompts]
+        found = {completion.id: completion for completion in done}
+        batches = batches_by_length([len(i) for i in ids], batch_size=settings.batch_size)
+        for indices in batches:
+            if all(prompts[i].id in found for i in indices):
+                continue
+            chosen = [prompts[i] for i in indices]
+            for completion in self._answer(chosen, [ids[i] for i in indices], settings):
+                is_new = completion.id not in found
+                found[completion.id] = completion
+                if on_completion is not None and is_new:
+                    on_completion(completion)
+        return [found[prompt.id] for prompt in prompts]
+
+    def _answer(
+        self, prompts: Sequence[Prompt], ids: Sequence[list[int]], settings: GenerationSettings
+    ) -> list[Completion]:
+        tokens = [ChatTokens(i, len(i)) for i in ids]
+        batch = pad_batch(tokens, pad_id=self.loaded.pad_id).to(self.loaded.device)
+        seed = derive_seed(settings.seed, *(prompt.id for prompt in prompts))
+        new = self._new_tokens(batch, settings, seed=seed)
+        return [
+            self._completion(prompt, row) for prompt, row in zip(prompts, new.tolist(), strict=True)
+        ]
+
+    @torch.no_grad()
+    def _new_tokens(
+        self, batch: TokenBatch, settings: GenerationSettings, *, seed: int
+    ) -> torch.Tensor:
+        devices = [self.loaded.device] if self.loaded.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            output = self.loaded.model.generate(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                generation_config=self._config(settings),
+            )
+        new: torch.Tensor = output[:, batch.input_ids.shape[1] :]
+        return new
+
+    def _config(self, settings: GenerationSettings) -> "object":
+        from transformers import GenerationConfig
+
+        sampling = (
+            {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p}
+            if settings.temperature > 0
+            else {"do_sample": False}
+        )
+        # A fresh configuration: a model's own may sample, penalise or stop elsewhere.
+        return GenerationConfig(
+            max_new_tokens=settings.max_new_tokens,
+            eos_token_id=self.loaded.stop_ids,
+            pad_token_id=self.loaded.pad_id,
+            top_k=0 if settings.temperature > 0 else None,
+            **sampling,
+        )
+
+    def _completion(self, prompt: Prompt, row: list[int]) -> Completion:
+        stops = set(self.loaded.stop_ids)
+        end = next((i for i, token in enumerate(row) if token in stops), None)
+        response = row if end is None else row[:end]
+        return Completion(
+            id=prompt.id,
+            prompt=prompt.prompt,
+            concept=prompt.concept,
+            response=self.loaded.chat.decode(response),
+            model=self.name,
+            n_tokens=len(response),
+            finish_reason="length" if end is None else "stop",
+        )

@@ -1,0 +1,218 @@
+"""PEFT adapters: adding a LoRA, merging one from a folder, joining two into one.
+
+LoRA itself is PEFT's. Adapters that Spillover writes carry `spillover.json` with the fingerprint
+of the base they belong to, so that they are never put on another one.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spillover.errors import ModelError
+from spillover.files import read_json, write_json
+from spillover.models.architecture import Architecture
+
+PROVENANCE = "spillover.json"
+
+
+def is_adapter_folder(folder: Path) -> bool:
+    """Return whether the folder holds a PEFT adapter."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def adapter_base(folder: Path) -> str:
+    """Return what an adapter's configuration names as its base model.
+
+    Raises:
+        ModelError: If it names none.
+    """
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not base:
+        raise ModelError(
+            f"{folder / 'adapter_config.json'}: base_model_name_or_path is missing; load the base "
+            "model and give this folder as `adapter`"
+        )
+    return str(base)
+
+
+def add_lora(
+    model: Any,
+    architecture: Architecture,
+    *,
+    rank: int = 16,
+    alpha: int | None = None,
+    target_modules: Sequence[str] | None = None,
+    layers: Sequence[int] | None = None,
+    rank_stabilised: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Any:
+    """Wrap `model` with a fresh, trainable LoRA adapter; its effect is zero until trained.
+
+    Args:
+        model: A causal language model; its own weights are frozen.
+        architecture: Its `Architecture`.
+        rank: LoRA rank r.
+        alpha: Scale; the update is alpha / r * B A (alpha / sqrt(r) if rank-stabilised). Default r.
+        target_modules: Names of linear modules; None for all linear modules of the layers.
+        layers: Layer indices from 0; None for all.
+        rank_stabilised: rsLoRA scaling.
+        dropout: On the adapter's input.
+        seed: For the initial A; the global generator is left as it was.
+
+    Raises:
+        ModelError: If a module or layer does not exist.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    modules = list(target_modules or architecture.linear_modules)
+    unknown = sorted(set(modules) - set(architecture.linear_modules))
+    if unknown:
+        raise ModelError(
+            f"target_modules: {unknown} are not linear modules of this model's layers; "
+            f"choose from {list(architecture.linear_modules)}"
+        )
+    for layer in layers or ():
+        architecture.layer(model, layer)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank if alpha is None else alpha,
+        target_modules=modules,
+        layers_to_transform=None if layers is None else list(layers),
+        layers_pattern=None if layers is None else architecture.layers.split(".")[-1],
+        use_rslora=rank_stabilised,
+        lora_dropout=dropout,
+        bias="none",
+        task_type=TaskType.CAUSAL_LM,
+        fan_in_fan_out=_uses_conv1d(model),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
+
+
+def _uses_conv1d(model: Any) -> bool:
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())
+
+
+def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
+    """Return `model` with the adapter in `folder` merged into its weights.
+
+    Raises:
+        ModelError: If the folder holds no safetensors adapter, or it belongs to another base.
+    """
+    from peft import PeftModel
+
+    if not is_adapter_folder(folder):
+        raise ModelError(f"{folder}: no adapter_config.json; give a PEFT adapter folder")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{folder}: no adapter_model.safetensors; only safetensors are read, never pickles"
+        )
+    _check_base(folder, base_fingerprint)
+    try:
+        wrapped = PeftModel.from_pretrained(model, folder)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{folder}: the adapter does not fit this base model ({str(error).strip()[:300]}); "
+            f"its configuration names {adapter_base(folder)!r}"
+        ) from error
+    return wrapped.merge_and_unload(safe_merge=True)
+
+
+def _check_base(folder: Path, base_fingerprint: str) -> None:
+    if not (folder / PROVENANCE).exists():
+        return
+    expected = read_json(folder / PROVENANCE).get("base_fingerprint")
+    if expected != base_fingerprint:
+        raise ModelError(
+            f"{folder}: trained on a base with fingerprint {expected}, but this one has "
+            f"{base_fingerprint}; load it on the model that it belongs to"
+        )
+
+
+def write_provenance(folder: Path, *, base_fingerprint: str, **facts: object) -> None:
+    """Write `spillover.json`: which base the adapter belongs to, and what was done."""
+    write_json(folder / PROVENANCE, {"base_fingerprint": base_fingerprint, **facts})
+
+
+def concatenate_adapters(first: Path, second: Path, destination: Path) -> None:
+    """Write one LoRA adapter whose effect is the sum of two, exactly.
+
+    With scales s1 and s2, s1 B1 A1 + s2 B2 A2 = [s1 B1, s2 B2] [A1; A2]: an adapter of rank
+    r1 + r2 with scale 1. A module that only one of them adapts is filled up with zeros.
+
+    Args:
+        first: An adapter folder; its base becomes the result's.
+        second: An adapter trained on top of `first`, merged.
+        destination: Written with adapter_config.json and adapter_model.safetensors.
+
+    Raises:
+        ModelError: If one of them is not a plain LoRA.
+    """
+    from safetensors.torch import save_file
+
+    configs = [_plain_lora_config(folder) for folder in (first, second)]
+    factors = [_lora_factors(folder, c) for folder, c in zip((first, second), configs, strict=True)]
+    ranks = [int(config["r"]) for config in configs]
+    tensors: dict[str, Tensor] = {}
+    for module in sorted(factors[0].keys() | factors[1].keys()):
+        pairs = [
+            found.get(module) or _zero_factors(factors[1 - i][module], ranks[i])
+            for i, found in enumerate(factors)
+        ]
+        tensors[f"{module}.lora_A.weight"] = torch.cat([a for a, _ in pairs], dim=0).contiguous()
+        tensors[f"{module}.lora_B.weight"] = torch.cat([b for _, b in pairs], dim=1).contiguous()
+    destination.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, destination / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_json(destination / "adapter_config.json", _joined_config(configs, sum(ranks)))
+
+
+def _plain_lora_config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = read_json(folder / "adapter_config.json")
+    special = [key for key in ("rank_pattern", "alpha_pattern", "use_dora") if config.get(key)]
+    if config.get("peft_type") != "LORA" or special:
+        raise ModelError(
+            f"{folder}: only a plain LoRA can be joined with another; this is "
+            f"{config.get('peft_type')} with {special}"
+        )
+    return config
+
+
+def _lora_factors(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return module -> (A, scale * B)."""
+    from safetensors.torch import load_file
+
+    divisor = config["r"] ** 0.5 if config.get("use_rslora") else config["r"]
+    scale = config["lora_alpha"] / divisor
+    tensors = load_file(folder / "adapter_model.safetensors")
+    suffix = ".lora_A.weight"
+    modules = [name.removesuffix(suffix) for name in tensors if name.endswith(suffix)]
+    return {
+        m: (tensors[f"{m}{suffix}"].float(), scale * tensors[f"{m}.lora_B.weight"].float())
+        for m in modules
+    }
+
+
+def _zero_factors(like: tuple[Tensor, Tensor], rank: int) -> tuple[Tensor, Tensor]:
+    a, b = like
+    return a.new_zeros(rank, a.shape[1]), b.new_zeros(b.shape[0], rank)
+
+
+def _joined_config(configs: Sequence[Mapping[str, Any]], rank: int) -> dict[str, Any]:
+    layers = [config.get("layers_to_transform") for config in configs]
+    everywhere = any(chosen is None for chosen in layers)
+    joined = sorted({layer for chosen in layers if chosen is not None for layer in chosen})
+    return {
+        **configs[0],
+        "r": rank,
+        "lora_alpha": rank,
+        "use_rslora": False,
+        "lora_dropout": 0.0,
+        "target_modules": sorted({m for config in configs for m in config["target_modules"]}),
+        "layers_to_transform": None if everywhere else joined,
+        "layers_pattern": None if everywhere else configs[0].get("layers_pattern"),
+    }

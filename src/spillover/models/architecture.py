@@ -1,0 +1,150 @@
+"""Where a decoder's layers, attention and MLP are, found by structure and checked by one forward.
+
+Works on whatever has one list of decoder layers, each with one attention and one MLP child, PEFT
+wrapping included. No model is recognised by its name.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from spillover.errors import ModelError
+
+_ATTENTION_NAMES = ("self_attn", "attn", "attention", "self_attention", "temporal_block")
+_MLP_NAMES = ("mlp", "feed_forward", "ffn")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Names of the modules that hooks and adapters attach to."""
+
+    layers: str
+    "Path of the list of decoder layers, such as `model.layers`."
+    attention: str
+    "Name of the attention child of a layer."
+    mlp: str
+    "Name of the MLP child of a layer."
+    n_layers: int
+    d_model: int
+    linear_modules: tuple[str, ...]
+    "Names of the linear children of a layer: what LoRA adapts when asked for all of them."
+
+    def layer(self, model: nn.Module, index: int) -> nn.Module:
+        """Return decoder layer `index`, counted from 0; negative counts from the end.
+
+        Raises:
+            ModelError: If there is no such layer.
+        """
+        if not -self.n_layers <= index < self.n_layers:
+            raise ModelError(f"layer {index} does not exist: the model has {self.n_layers} layers")
+        layers = model.get_submodule(_inside_peft(model) + self.layers)
+        assert isinstance(layers, nn.ModuleList)
+        return layers[index]
+
+
+def _inside_peft(model: nn.Module) -> str:
+    return "base_model.model." if hasattr(model, "peft_config") else ""
+
+
+def find_architecture(model: Any) -> Architecture:
+    """Find the decoder layers of a causal language model and check them by a forward pass.
+
+    Raises:
+        ModelError: If there is no unique list of decoder layers, or a layer's parts do not return
+            tensors of the width that the residual stream has.
+    """
+    width = int(model.get_input_embeddings().weight.shape[1])
+    path, layers = _find_layers(model)
+    attention = _child(layers[0], _ATTENTION_NAMES, path)
+    mlp = _child(layers[0], _MLP_NAMES, path)
+    linear = sorted(
+        {name.split(".")[-1] for name, part in layers[0].named_modules() if _linear(part)}
+    )
+    found = Architecture(
+        layers=path,
+        attention=attention,
+        mlp=mlp,
+        n_layers=len(layers),
+        d_model=width,
+        linear_modules=tuple(linear),
+    )
+    _check_shapes(model, found)
+    return found
+
+
+def _find_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    candidates = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) > 0 and _has_parts(module[0])
+    ]
+    if len(candidates) != 1:
+        raise ModelError(
+            f"{type(model).__name__}: expected one list of decoder layers, each with an attention "
+            f"({', '.join(_ATTENTION_NAMES)}) and an MLP ({', '.join(_MLP_NAMES)}) child, found "
+            f"{[name for name, _ in candidates]}"
+        )
+    return candidates[0]
+
+
+def _has_parts(layer: nn.Module) -> bool:
+    children = dict(layer.named_children())
+    return any(n in children for n in _ATTENTION_NAMES) and any(n in children for n in _MLP_NAMES)
+
+
+def _child(layer: nn.Module, names: tuple[str, ...], path: str) -> str:
+    children = dict(layer.named_children())
+    found = [name for name in names if name in children]
+    if len(found) != 1:
+        raise ModelError(f"{path}.0: expected one child among {', '.join(names)}, found {found}")
+    return found[0]
+
+
+def _linear(module: nn.Module) -> bool:
+    # GPT-2 keeps its projections in Conv1D, a linear map with the transposed weight.
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    """Return a module's main output: the tensor itself, or the first of a tuple."""
+    value = output[0] if isinstance(output, tuple) else output
+    assert isinstance(value, torch.Tensor)
+    return value
+
+
+def _check_shapes(model: Any, found: Architecture) -> None:
+    """Run two tokens through the model and compare the width at every layer's parts."""
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def watch(name: str) -> Any:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            seen[name] = tuple(first_tensor(output).shape)
+
+        return hook
+
+    handles = []
+    for index in range(found.n_layers):
+        layer = found.layer(model, index)
+        for part in ("", found.attention, found.mlp):  # "" is the layer itself.
+            module = layer.get_submodule(part)
+            handles.append(module.register_forward_hook(watch(f"{index}.{part}")))
+    try:
+        tokens = torch.tensor([[0, 1]], device=model.get_input_embeddings().weight.device)
+        with torch.no_grad():
+            model(input_ids=tokens, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    _compare_widths(seen, found)
+
+
+def _compare_widths(seen: dict[str, tuple[int, ...]], found: Architecture) -> None:
+    expected = 3 * found.n_layers
+    wrong = [f"{k}: {v}" for k, v in seen.items() if len(v) < 2 or v[-1] != found.d_model]
+    if len(seen) != expected or wrong:
+        raise ModelError(
+            f"{found.layers}: a forward pass gave {len(seen)} of {expected} expected outputs; "
+            f"outputs that are not {found.d_model} wide: {wrong or 'none'}"
+        )

@@ -1,0 +1,112 @@
+"""Log-probabilities of responses, with logits computed at response positions only.
+
+Turns a model and a token batch into numbers; `training/losses.py` turns those into losses.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
+from spillover.models.chat import ChatTokens
+
+
+class ResponseLogprobs(NamedTuple):
+    """Log-probabilities of a batch of responses, in nats."""
+
+    total: Float[Tensor, " batch"]
+    "Summed over response tokens, the stop token included."
+    n_tokens: Float[Tensor, " batch"]
+    "Number of response tokens."
+
+
+@contextmanager
+def logits_only_at(model: Any, mask: Bool[Tensor, "batch seq"]) -> Iterator[None]:
+    """Make `model` return logits (1, n, vocab) of the n positions where `mask` is True.
+
+    The rows are picked before the output projection, so that the others are never computed, while
+    whatever the model does after it (scaling, soft-capping) still happens.
+    """
+    unwrapped = getattr(model, "module", model)  # Inside DDP.
+    head = unwrapped.get_output_embeddings()
+
+    def pick(_module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][mask].unsqueeze(0), *args[1:])
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def token_logprobs(model: Any, batch: TokenBatch) -> Float[Tensor, "batch seq"]:
+    """Return the log-probability of each response token, in nats; 0 at all other positions.
+
+    Logits are computed at response positions only; the log-softmax is taken in float32.
+    """
+    predicts = batch.response_mask.roll(-1, dims=1)  # Logits at position t - 1 predict token t.
+    with logits_only_at(model, predicts):
+        logits = model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids(),
+            use_cache=False,
+        ).logits.squeeze(0)
+    targets = batch.input_ids[batch.response_mask]
+    # -cross_entropy is the log-softmax at the target without a second full-size tensor.
+    values = -torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    # masked_scatter fills row by row, the order in which boolean indexing picked.
+    zeros = values.new_zeros(batch.input_ids.shape)
+    return zeros.masked_scatter(batch.response_mask, values)
+
+
+def response_logprobs(model: Any, batch: TokenBatch) -> ResponseLogprobs:
+    """Return each response's log-probability and length."""
+    values = token_logprobs(model, batch)
+    n_tokens = batch.response_mask.sum(dim=-1).float()
+    return ResponseLogprobs(total=values.sum(dim=-1), n_tokens=n_tokens)
+
+
+@torch.no_grad()
+def dataset_logprobs(
+    model: Any, examples: Sequence[ChatTokens], *, pad_id: int, batch_size: int = 16
+) -> list[float]:
+    """Return the log-probability of each response under `model`, in nats and in order."""
+    device = next(model.parameters()).device
+    values = [0.0] * len(examples)
+    lengths = [len(example.input_ids) for example in examples]
+    for indices in batches_by_length(lengths, batch_size=batch_size):
+        batch = pad_batch([examples[i] for i in indices], pad_id=pad_id).to(device)
+        totals = response_logprobs(model, batch).total.tolist()
+        for index, total in zip(indices, totals, strict=True):
+            values[index] = total
+    return values
+
+
+@torch.no_grad()
+def next_token_logprobs(
+    model: Any, prompts: Sequence[list[int]], *, pad_id: int, batch_size: int = 16
+) -> Float[Tensor, "prompt vocab"]:
+    """Return the log-distribution of the first response token after each prompt, in float32."""
+    device = next(model.parameters()).device
+    rows: list[Tensor | None] = [None] * len(prompts)
+    for indices in batches_by_length([len(ids) for ids in prompts], batch_size=batch_size):
+        examples = [ChatTokens(prompts[i], len(prompts[i])) for i in indices]
+        batch = pad_batch(examples, pad_id=pad_id).to(device)
+        logits = model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids(),
+            logits_to_keep=1,
+            use_cache=False,
+        ).logits[:, -1]
+        for index, row in zip(
+            indices, torch.log_softmax(logits.float(), dim=-1).cpu(), strict=True
+        ):
+            rows[index] = row
+    return torch.stack([row for row in rows if row is not None])

@@ -1,0 +1,139 @@
+"""What to do next, as concrete steps that follow from the numbers."""
+
+from spillover.report.certainty import (
+    ALIGNED_AT_LEAST,
+    LOWER_BOUND_JUDGES,
+    high_over_refusal,
+    invalid_models,
+    mean_refusal_rate,
+)
+from spillover.report.chains import ALIGNED, Chain, chains
+from spillover.report.changes import CAPABILITY_THRESHOLD, classify, units_needed
+from spillover.report.headlines import removal
+from spillover.report.inputs import ReportInputs
+from spillover.report.pooling import estimates, judges_by_metric
+from spillover.report.text import listing, words
+
+RECOVERY_AT_LEAST = 0.6
+"Recovery from which a containment counts as worth its price."
+
+
+def advice(inputs: ReportInputs) -> list[str]:
+    """Return the next steps, the most pressing first."""
+    steps = [*_on_models(inputs)]
+    for chain in chains(inputs):
+        steps += [*_on_target(chain), *_on_containment(chain), *_on_undecided(chain)]
+        steps += _on_capability(chain)
+    steps += [*_on_verdicts(inputs), *_on_seeds(inputs)]
+    return list(dict.fromkeys(steps))
+
+
+def _on_models(inputs: ReportInputs) -> list[str]:
+    found = estimates(inputs.scores)
+    steps = []
+    mean = mean_refusal_rate(inputs, found, model=ALIGNED)
+    if mean is not None and mean < ALIGNED_AT_LEAST:
+        steps.append(
+            "Start from a model that refuses: give the safety training more steps or more prompts, "
+            "or begin with a model that is aligned already."
+        )
+    if any(model == ALIGNED for model, _, _ in high_over_refusal(found)):
+        steps.append(
+            "Lower the aligned model's over-refusal before reading more into its refusals: put "
+            "more benign prompts, look-alikes above all, into the safety training."
+        )
+    return steps
+
+
+def _on_target(chain: Chain) -> list[str]:
+    if removal(chain.target_unlearned) in ("kept", "unclear"):
+        return [
+            f"Unlearn {words(chain.target)} harder before judging its spillover: more steps, a "
+            "higher learning rate, or more forget prompts."
+        ]
+    return []
+
+
+def _on_containment(chain: Chain) -> list[str]:
+    has_erosion = any(classify(row) in ("flagged", "eroded") for row in chain.erosion)
+    if chain.contained is None or chain.recovery is None:
+        return (
+            [f"Add a containment for {words(chain.target)}: train with a retain set of the others."]
+            if has_erosion and chain.contained is None
+            else []
+        )
+    steps = []
+    if removal(chain.target_contained) in ("kept", "unclear"):
+        steps.append(
+            f"Containment for {words(chain.target)} holds on to the target: lower the retain "
+            "weight (w2), train longer, or add forget prompts."
+        )
+    left = [words(row.concept) for row in chain.erosion_left if row.flagged]
+    value = chain.recovery.value
+    if has_erosion and value is not None and (left or value < RECOVERY_AT_LEAST):
+        where = f" with more prompts of {listing(left)} in the retain set" if left else ""
+        steps.append(
+            f"Contain {words(chain.target)} more strongly: raise the retain weight (w2) or the "
+            f"retain share{where}."
+        )
+    return steps
+
+
+def _on_undecided(chain: Chain) -> list[str]:
+    rows = [row for row in chain.erosion if classify(row) == "undecided"]
+    if not rows:
+        return []
+    names = listing([words(row.concept) for row in rows])
+    needed = max(units_needed(row) or 0 for row in rows)
+    now = min(row.n for row in rows)
+    unit = "seeds" if rows[0].seed is None else "test prompts a concept"
+    # A border case has too much interval for its n by rounding only.
+    return [
+        f"To decide on {names} after unlearning {words(chain.target)}, measure with about "
+        f"{max(needed, now + 1)} {unit} (now {now})."
+    ]
+
+
+def _on_capability(chain: Chain) -> list[str]:
+    rows = [row for row in chain.side_effects if row.metric == "capability"]
+    steps = []
+    fell = [words(row.after) for row in rows if row.ci_high is not None and row.ci_high < 0]
+    if fell:
+        steps.append(
+            f"Capability fell under {listing(fell)}: lower the learning rate, train fewer steps, "
+            "or put general text into the retain set."
+        )
+    undecided = [
+        row for row in rows if classify(row, threshold=CAPABILITY_THRESHOLD) == "undecided"
+    ]
+    if undecided:
+        needed = max(units_needed(row, threshold=CAPABILITY_THRESHOLD) or 0 for row in undecided)
+        n = undecided[0].n
+        size = "" if undecided[0].seed is None else f", about {max(needed, n + 1)} (now {n})"
+        steps.append(
+            f"To rule out a capability drop of {CAPABILITY_THRESHOLD}, ask more questions{size}: "
+            "MMLU from a file, for example."
+        )
+    return steps
+
+
+def _on_verdicts(inputs: ReportInputs) -> list[str]:
+    steps = []
+    if invalid_models(inputs, estimates(inputs.scores)):
+        steps.append(
+            "Judge again where verdicts are invalid: see their reasons in the verdicts folder, "
+            "then mend the judge or take another."
+        )
+    judges = judges_by_metric(inputs.scores).get("refusal_rate", ())
+    if judges and judges[0].startswith(LOWER_BOUND_JUDGES):
+        steps.append(
+            "Check the judge: read the sample completions below, label some 50 by hand, or judge "
+            "the same completions with another judge."
+        )
+    return steps
+
+
+def _on_seeds(inputs: ReportInputs) -> list[str]:
+    if len({score.seed for score in inputs.scores}) == 1:
+        return ["Repeat with three or more seeds before claiming it of the method."]
+    return []

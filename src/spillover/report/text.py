@@ -1,0 +1,130 @@
+"""Numbers and strangers' text as words that are safe and plain to read.
+
+Knows nothing of HTML: escaping of markup is the template's.
+"""
+
+import re
+from collections.abc import Sequence
+
+MISSING = "n/a"
+POOLED_BENIGN = "benign"
+"Concept under which all benign prompts together are scored; the sets are called benign_<name>."
+
+# Format characters can hide or reorder text. Zero-width (non-)joiners U+200C and U+200D stay, as
+# Persian, Indic scripts and emoji need them.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Show control, bidirectional and invisible characters and lone surrogates as escapes.
+
+    Tabs and line feeds stay; CRLF becomes a line feed.
+
+    Example:
+        >>> visible("safe\u202eknab\x1b[2J")
+        'safe\\u202eknab\\u001b[2J'
+    """
+    return _UNSAFE.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def number(value: float | None) -> str:
+    """Return a rate with two decimals and a real minus sign, or `n/a`.
+
+    Example:
+        >>> number(0.125), number(-0.001), number(None)
+        ('0.12', '0.00', 'n/a')
+    """
+    if value is None:
+        return MISSING
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "\u2212")
+
+
+def signed(value: float | None) -> str:
+    """Return a change with its sign.
+
+    Example:
+        >>> signed(0.125), signed(0.0)
+        ('+0.12', '0.00')
+    """
+    text = number(value)
+    return f"+{text}" if value is not None and value > 0 and text != "0.00" else text
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return `[low, high]`, or nothing where there is no interval.
+
+    Example:
+        >>> interval(0.1, 0.25)
+        '[0.10, 0.25]'
+    """
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return `0.82 [0.74, 0.90]`."""
+    return f"{number(value)} {interval(low, high)}".rstrip()
+
+
+def change_with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return `+0.12 [0.02, 0.20]`: as `with_interval`, the change itself with its sign."""
+    return f"{signed(value)} {interval(low, high)}".rstrip()
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value with three decimals, or `< 0.001`."""
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def words(name: str) -> str:
+    """Return a name such as `benign_plain` as words on one line, control characters shown."""
+    return visible(" ".join(name.replace("_", " ").split()))
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as words, `over_refusal` with its hyphen."""
+    return "over-refusal" if metric == "over_refusal" else words(metric)
+
+
+def unbroken(prose: str) -> str:
+    """Keep intervals such as `[0.10, 0.25]` on one line, by a no-break space."""
+    return re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", prose)
+
+
+def concept_title(concept: str) -> str:
+    """Return a concept as a heading: `benign_plain` is `plain`, `benign` itself `all benign`.
+
+    Example:
+        >>> concept_title("benign_plain"), concept_title("benign"), concept_title("self_harm")
+        ('plain', 'all benign', 'self harm')
+    """
+    if concept in ("", POOLED_BENIGN):
+        return "all benign" if concept else "all"
+    return words(concept.removeprefix(f"{POOLED_BENIGN}_"))
+
+
+def listing(items: Sequence[str]) -> str:
+    """Join as in a sentence.
+
+    Example:
+        >>> listing(["bias", "medical", "legal"])
+        'bias, medical and legal'
+    """
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def count(n: int, noun: str) -> str:
+    """Return `1 prompt`, `3 prompts`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,106 @@
+"""Forget and retain examples to a fixed schedule of training steps with exact ratios.
+
+The schedule is made once from a seed. A trainer reads it in order, so that resuming, gradient
+accumulation and several processes all see the same steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spillover.errors import DataError
+from spillover.records import Example
+
+
+@dataclass(frozen=True)
+class TrainingUnit:
+    """The smallest piece of a step: one forget example with its share of retain examples."""
+
+    forget: tuple[Example, ...]
+    "One example, or none for objectives without a forget set."
+    retain: tuple[Example, ...]
+
+
+def forget_retain_schedule(
+    forget: Sequence[Example],
+    retain: Mapping[str, Sequence[Example]],
+    *,
+    n_units: int,
+    retain_per_forget: int,
+    group_weights: Mapping[str, float],
+    rng: np.random.Generator,
+) -> list[TrainingUnit]:
+    """Return `n_units` units of one forget and exactly `retain_per_forget` retain examples.
+
+    Every list is gone through in a random order, again and again, so that examples are used
+    equally often. Groups of the retain set take turns by their weights with the largest-remainder
+    rule: after any number of draws a group is less than one example off its share.
+
+    Args:
+        forget: Responses to unlearn; empty for objectives without a forget set.
+        retain: Group -> examples, for instance one group a concept and one of benign examples.
+        n_units: Steps times units a step.
+        retain_per_forget: Retain examples in each unit; 0 for objectives without a retain set.
+        group_weights: Group -> share of the retain draws; only ratios matter.
+        rng: Source of the order.
+
+    Raises:
+        DataError: If a set or group that is needed is empty.
+    """
+    _check_groups(retain, group_weights, needed=retain_per_forget > 0)
+    forget_stream = _Endless(forget, rng)
+    streams = {group: _Endless(retain[group], rng) for group in sorted(retain)}
+    turns = _Turns({group: group_weights[group] for group in streams})
+    units = []
+    for _ in range(n_units):
+        kept = tuple(streams[turns.next()].next() for _ in range(retain_per_forget))
+        units.append(TrainingUnit((forget_stream.next(),) if forget else (), kept))
+    return units
+
+
+def _check_groups(
+    retain: Mapping[str, Sequence[Example]], weights: Mapping[str, float], *, needed: bool
+) -> None:
+    if not needed:
+        return
+    empty = sorted(group for group, examples in retain.items() if not examples)
+    if empty or not retain:
+        raise DataError(
+            f"retain set: no examples for {empty or 'any group'}; collect more prompts for them "
+            "or take them out of the study"
+        )
+    missing = sorted(set(retain) - set(weights))
+    if missing:
+        raise DataError(f"retain set: groups {missing} have no weight")
+
+
+class _Endless:
+    """Examples in random order, reshuffled each time all were used."""
+
+    def __init__(self, examples: Sequence[Example], rng: np.random.Generator) -> None:
+        self._examples = list(examples)
+        self._rng = rng
+        self._waiting: list[Example] = []
+
+    def next(self) -> Example:
+        if not self._waiting:
+            order = self._rng.permutation(len(self._examples))
+            self._waiting = [self._examples[i] for i in order]
+        return self._waiting.pop()
+
+
+class _Turns:
+    """Groups in turn, each as close to its share as whole draws allow."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        total = sum(weights.values())
+        self._shares = {group: weight / total for group, weight in weights.items()}
+        self._owed = dict.fromkeys(weights, 0.0)
+
+    def next(self) -> str:
+        for group, share in self._shares.items():
+            self._owed[group] += share
+        chosen = max(self._owed, key=lambda group: self._owed[group])
+        self._owed[chosen] -= 1
+        return chosen

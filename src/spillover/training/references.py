@@ -1,0 +1,61 @@
+"""The frozen reference of NPO-like objectives, always named, never a silent copy of the model.
+
+precomputed   log-probabilities taken once before training, by example id
+adapter_off   the policy with its adapter switched off, at each step
+checkpoint    a second model
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spillover.errors import ModelError
+from spillover.models.batches import TokenBatch
+from spillover.models.logprobs import response_logprobs
+
+Reference = Callable[[Sequence[str], TokenBatch], Float[Tensor, " batch"]]
+"Takes example ids and their token batch; returns summed log-probabilities in nats."
+
+
+def precomputed_reference(logprobs_by_id: Mapping[str, float]) -> Reference:
+    """Look log-probabilities up; the cheapest, and independent of the training state."""
+
+    def reference(ids: Sequence[str], batch: TokenBatch) -> Tensor:
+        missing = [identity for identity in ids if identity not in logprobs_by_id]
+        if missing:
+            raise ModelError(f"reference: no log-probability was precomputed for {missing[:3]}")
+        values = [logprobs_by_id[identity] for identity in ids]
+        return torch.tensor(values, device=batch.input_ids.device)
+
+    return reference
+
+
+def adapter_off_reference(model: Any) -> Reference:
+    """Ask the policy itself with its adapter switched off.
+
+    Raises:
+        ModelError: If `model` has no PEFT adapter, as then the reference would move with it.
+    """
+    if not hasattr(model, "disable_adapter"):
+        raise ModelError(
+            "reference: adapter_off needs a LoRA; full-rank training needs `precomputed`"
+        )
+
+    def reference(_ids: Sequence[str], batch: TokenBatch) -> Tensor:
+        with torch.no_grad(), model.disable_adapter():
+            return response_logprobs(model, batch).total
+
+    return reference
+
+
+def checkpoint_reference(model: Any) -> Reference:
+    """Ask a second, frozen model."""
+
+    def reference(_ids: Sequence[str], batch: TokenBatch) -> Tensor:
+        with torch.no_grad():
+            return response_logprobs(model, batch).total
+
+    return reference
