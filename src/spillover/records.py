@@ -164,3 +164,14 @@ class MultipleChoice(Record):
     choices: tuple[str, ...]
     answer: int
     "Index of the right choice, from 0."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Record):
+    """What one model chose at one multiple-choice question."""
+
+    id: str
+    subject: str
+    chosen: int
+    "Index of the choice with the highest score."
+    is_correct: bool

@@ -105,6 +105,7 @@ class EndpointGenerator:
         *,
         settings: GenerationSettings,
         on_completion: OnCompletion | None = None,
+        done: Sequence[Completion] = (),
     ) -> list[Completion]:
         """Return one completion for each prompt, in the same order.
 
@@ -114,20 +115,24 @@ class EndpointGenerator:
         Args:
             prompts: What to ask.
             settings: How to sample; the seed is sent along and also draws the jitter.
-            on_completion: Called with each completion as it arrives, in any order.
+            on_completion: Called with each new completion as it arrives, in any order.
+            done: Completions of an earlier, interrupted call; they are not asked for again.
 
         Raises:
             EndpointError: If any prompt is without an answer in the end; the message says how
                 many, and what the first failure was.
         """
-        outcomes = _run_to_end(self._complete_all(prompts, settings, on_completion))
+        found = {completion.id: completion for completion in done}
+        missing = [prompt for prompt in prompts if prompt.id not in found]
+        outcomes = _run_to_end(self._complete_all(missing, settings, on_completion))
         failures = [outcome for outcome in outcomes if isinstance(outcome, EndpointError)]
         if failures:
             raise EndpointError(
                 f"{len(failures)} of {len(prompts)} prompts have no completion by {self.name!r}; "
                 f"the first failure: {failures[0]}. Run again: finished ones are kept"
             ) from failures[0]
-        return [outcome for outcome in outcomes if isinstance(outcome, Completion)]
+        found |= {outcome.id: outcome for outcome in outcomes if isinstance(outcome, Completion)}
+        return [found[prompt.id] for prompt in prompts]
 
     async def _complete_all(
         self,

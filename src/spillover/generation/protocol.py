@@ -61,12 +61,14 @@ class Generator(Protocol):
         *,
         settings: GenerationSettings,
         on_completion: OnCompletion | None = None,
+        done: Sequence[Completion] = (),
     ) -> list[Completion]:
         """Return one completion for each prompt, in the same order.
 
         Args:
             prompts: What to ask.
             settings: How to sample.
-            on_completion: Called with every completion as it is finished, in any order.
+            on_completion: Called with every new completion as it is finished, in any order.
+            done: Completions of an earlier, interrupted call, which need not be made again.
         """
         ...

@@ -37,15 +37,16 @@ class ScriptedGenerator:
         *,
         settings: GenerationSettings,
         on_completion: OnCompletion | None = None,
+        done: Sequence[Completion] = (),
     ) -> list[Completion]:
         """Return one completion for each prompt, in the same order."""
-        completions = []
+        found = {completion.id: completion for completion in done}
         for prompt in prompts:
-            completion = self._complete(prompt, settings.max_new_tokens)
-            if on_completion is not None:
-                on_completion(completion)
-            completions.append(completion)
-        return completions
+            if prompt.id not in found:
+                found[prompt.id] = self._complete(prompt, settings.max_new_tokens)
+                if on_completion is not None:
+                    on_completion(found[prompt.id])
+        return [found[prompt.id] for prompt in prompts]
 
     def _complete(self, prompt: Prompt, max_new_tokens: int) -> Completion:
         response = self._answer(prompt)

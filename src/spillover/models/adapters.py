@@ -58,7 +58,7 @@ def add_lora(
         rank: LoRA rank r.
         alpha: Scale; the update is alpha / r * B A (alpha / sqrt(r) if rank-stabilised). Default r.
         target_modules: Names of linear modules; None for all linear modules of the layers.
-        layers: Layer indices from 0; None for all.
+        layers: Layer indices from 0, negative from the end; None for all.
         rank_stabilised: rsLoRA scaling.
         dropout: On the adapter's input.
         seed: For the initial A; the global generator is left as it was.
@@ -77,11 +77,12 @@ def add_lora(
         )
     for layer in layers or ():
         architecture.layer(model, layer)
+    chosen = None if layers is None else sorted({i % architecture.n_layers for i in layers})
     config = LoraConfig(
         r=rank,
         lora_alpha=rank if alpha is None else alpha,
         target_modules=modules,
-        layers_to_transform=None if layers is None else list(layers),
+        layers_to_transform=chosen,
         layers_pattern=None if layers is None else architecture.layers.split(".")[-1],
         use_rslora=rank_stabilised,
         lora_dropout=dropout,
@@ -90,7 +91,7 @@ def add_lora(
         fan_in_fan_out=_uses_conv1d(model),
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # PEFT draws on the CPU, wherever the model is.
         return get_peft_model(model, config)
 
 

@@ -39,13 +39,15 @@ class Architecture:
         """
         if not -self.n_layers <= index < self.n_layers:
             raise ModelError(f"layer {index} does not exist: the model has {self.n_layers} layers")
-        layers = model.get_submodule(_inside_peft(model) + self.layers)
+        layers = without_peft(model).get_submodule(self.layers)
         assert isinstance(layers, nn.ModuleList)
         return layers[index]
 
 
-def _inside_peft(model: nn.Module) -> str:
-    return "base_model.model." if hasattr(model, "peft_config") else ""
+def without_peft(model: Any) -> Any:
+    """Return the model inside a PEFT wrapper, adapters still in place, or the model itself."""
+    # Not `peft_config`: PEFT also sets that on the model that it wraps.
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def find_architecture(model: Any) -> Architecture:
@@ -56,19 +58,16 @@ def find_architecture(model: Any) -> Architecture:
             tensors of the width that the residual stream has.
     """
     width = int(model.get_input_embeddings().weight.shape[1])
-    path, layers = _find_layers(model)
+    path, layers = _find_layers(without_peft(model))
     attention = _child(layers[0], _ATTENTION_NAMES, path)
     mlp = _child(layers[0], _MLP_NAMES, path)
-    linear = sorted(
-        {name.split(".")[-1] for name, part in layers[0].named_modules() if _linear(part)}
-    )
     found = Architecture(
         layers=path,
         attention=attention,
         mlp=mlp,
         n_layers=len(layers),
         d_model=width,
-        linear_modules=tuple(linear),
+        linear_modules=_linear_names(layers[0]),
     )
     _check_shapes(model, found)
     return found
@@ -102,6 +101,16 @@ def _child(layer: nn.Module, names: tuple[str, ...], path: str) -> str:
     return found[0]
 
 
+def _linear_names(layer: nn.Module) -> tuple[str, ...]:
+    # Under LoRA a module holds its own map as `base_layer` and the factors beside it.
+    paths = [
+        name.removesuffix(".base_layer")
+        for name, part in layer.named_modules()
+        if _linear(part) and ".lora_" not in name
+    ]
+    return tuple(sorted({path.split(".")[-1] for path in paths}))
+
+
 def _linear(module: nn.Module) -> bool:
     # GPT-2 keeps its projections in Conv1D, a linear map with the transposed weight.
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
@@ -133,7 +142,7 @@ def _check_shapes(model: Any, found: Architecture) -> None:
     try:
         tokens = torch.tensor([[0, 1]], device=model.get_input_embeddings().weight.device)
         with torch.no_grad():
-            model(input_ids=tokens, use_cache=False)
+            model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()

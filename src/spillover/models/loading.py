@@ -35,6 +35,8 @@ class LoadedModel:
     architecture: Architecture
     source: str
     "What was asked for."
+    weights_fingerprint: str
+    "SHA-256 over weights and merged adapters."
     fingerprint: str
     "SHA-256 over weights, dtype and chat format: equal fingerprints answer alike."
 
@@ -118,6 +120,7 @@ def load_model(
         chat=chat,
         architecture=find_architecture(model),
         source=str(source),
+        weights_fingerprint=weights,
         fingerprint=fingerprint([weights, dtype, chat.description()]),
     )
 

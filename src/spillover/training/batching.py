@@ -6,6 +6,7 @@ accumulation and several processes all see the same steps.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -34,8 +35,8 @@ def forget_retain_schedule(
     """Return `n_units` units of one forget and exactly `retain_per_forget` retain examples.
 
     Every list is gone through in a random order, again and again, so that examples are used
-    equally often. Groups of the retain set take turns by their weights with the largest-remainder
-    rule: after any number of draws a group is less than one example off its share.
+    equally often. Groups of the retain set take turns by their weights: after any number of draws
+    a group is less than one example off its share.
 
     Args:
         forget: Responses to unlearn; empty for objectives without a forget set.
@@ -46,11 +47,13 @@ def forget_retain_schedule(
         rng: Source of the order.
 
     Raises:
-        DataError: If a set or group that is needed is empty.
+        DataError: If a group that is needed is empty or has no positive weight.
     """
-    _check_groups(retain, group_weights, needed=retain_per_forget > 0)
+    groups = sorted(retain) if retain_per_forget > 0 else []
+    if retain_per_forget > 0:
+        _check_groups(retain, group_weights)
     forget_stream = _Endless(forget, rng)
-    streams = {group: _Endless(retain[group], rng) for group in sorted(retain)}
+    streams = {group: _Endless(retain[group], rng) for group in groups}
     turns = _Turns({group: group_weights[group] for group in streams})
     units = []
     for _ in range(n_units):
@@ -59,20 +62,19 @@ def forget_retain_schedule(
     return units
 
 
-def _check_groups(
-    retain: Mapping[str, Sequence[Example]], weights: Mapping[str, float], *, needed: bool
-) -> None:
-    if not needed:
-        return
+def _check_groups(retain: Mapping[str, Sequence[Example]], weights: Mapping[str, float]) -> None:
     empty = sorted(group for group, examples in retain.items() if not examples)
     if empty or not retain:
         raise DataError(
             f"retain set: no examples for {empty or 'any group'}; collect more prompts for them "
             "or take them out of the study"
         )
-    missing = sorted(set(retain) - set(weights))
+    missing = sorted(group for group in retain if weights.get(group, 0) <= 0)
     if missing:
-        raise DataError(f"retain set: groups {missing} have no weight")
+        raise DataError(
+            f"retain set: groups {missing} have no positive weight; give each a weight above 0 "
+            "or take them out of the study"
+        )
 
 
 class _Endless:
@@ -91,16 +93,23 @@ class _Endless:
 
 
 class _Turns:
-    """Groups in turn, each as close to its share as whole draws allow."""
+    """Groups in turn, always less than one draw off their shares.
+
+    Of the groups that are not ahead of their share, the one whose next draw is due first goes:
+    earliest deadline first, which never misses a deadline that can be kept. The group furthest
+    behind, the obvious choice, falls more than one draw behind where shares are very unequal.
+    """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        total = sum(weights.values())
-        self._shares = {group: weight / total for group, weight in weights.items()}
-        self._owed = dict.fromkeys(weights, 0.0)
+        total = sum(map(Fraction, weights.values()))
+        # Fractions, as a rounding error would put a group that is exactly on its share ahead.
+        self._shares = {group: Fraction(weight) / total for group, weight in weights.items()}
+        self._drawn = dict.fromkeys(weights, 0)
+        self._n = 0
 
     def next(self) -> str:
-        for group, share in self._shares.items():
-            self._owed[group] += share
-        chosen = max(self._owed, key=lambda group: self._owed[group])
-        self._owed[chosen] -= 1
+        self._n += 1
+        waiting = [g for g, share in self._shares.items() if self._drawn[g] < self._n * share]
+        chosen = min(waiting, key=lambda group: (self._drawn[group] + 1) / self._shares[group])
+        self._drawn[chosen] += 1
         return chosen

@@ -1,12 +1,18 @@
-"""Callbacks that write metrics, mark whole checkpoints and report progress."""
+"""Callbacks that write metrics, stop at broken weights, mark whole checkpoints, report progress.
 
+They know a step's numbers and folders, nothing of losses or data.
+"""
+
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from spillover.errors import TrainingError
 from spillover.files import append_jsonl, read_journal, write_jsonl, write_text
 
 WHOLE = "whole"
@@ -46,10 +52,39 @@ class MetricsCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep losses, learning rate and gradient norm."""
+        """Keep losses, learning rate and gradient norm; None where one is not finite."""
         if logs and "loss" in logs:
-            row = {name: float(logs[name]) for name in _KEPT if name in logs}
+            row = {name: _finite(float(logs[name])) for name in _KEPT if name in logs}
             self._emit({"kind": "train", "step": state.global_step, **row})
+
+
+def _finite(value: float) -> float | None:
+    # With float16 the first gradients overflow as a rule; such steps are skipped.
+    return value if math.isfinite(value) else None
+
+
+class FiniteWeights(TrainerCallback):
+    """Stops before weights that are no longer numbers are measured, logged or saved."""
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Check the trained weights.
+
+        Raises:
+            TrainingError: If one of them is not finite.
+        """
+        trained = [p.detach() for p in kwargs["model"].parameters() if p.requires_grad]
+        # One norm over all of them, so that a GPU is waited for once.
+        if not torch.isfinite(torch.nn.utils.get_total_norm(trained)):
+            raise TrainingError(
+                f"the weights are not finite after step {state.global_step}; the last checkpoint "
+                f"in {args.output_dir} is kept. Lower learning_rate or set max_grad_norm"
+            )
 
 
 class ProgressCallback(TrainerCallback):
@@ -89,12 +124,19 @@ def checkpoint_folder(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step}"
 
 
-def last_whole_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """Return the latest whole checkpoint and its step; remove those that were cut short."""
+class Checkpoint(NamedTuple):
+    """A whole checkpoint and the optimizer steps done in it."""
+
+    folder: Path
+    step: int
+
+
+def last_whole_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the latest whole checkpoint; remove those that were cut short."""
     found = []
     for path in folder.glob("checkpoint-*"):
         if (path / WHOLE).exists():
-            found.append((path, int(path.name.rpartition("-")[2])))
+            found.append(Checkpoint(path, int(path.name.rpartition("-")[2])))
         else:
             shutil.rmtree(path)
-    return max(found, key=lambda pair: pair[1], default=None)
+    return max(found, key=lambda checkpoint: checkpoint.step, default=None)

@@ -38,7 +38,8 @@ def first_token_kl(
         >>> round(first_token_kl(half, tuned).item(), 4)  # (ln 2 + ln(2/3)) / 2
         0.1438
     """
-    return (reference.exp() * (reference - tuned)).sum(dim=-1)
+    kl = (reference.exp() * (reference - tuned)).sum(dim=-1)
+    return kl.clamp(min=0)  # Never negative but for rounding.
 
 
 class FirstTokenMonitor(TrainerCallback):
@@ -51,6 +52,9 @@ class FirstTokenMonitor(TrainerCallback):
         pad_id: Written at padding.
         every: Steps between measurements; step 0 and the last step are always measured.
         emit: Takes each row: kind, step, concept, metric, value, ci_low, ci_high, n.
+
+    Raises:
+        ValueError: If there are no prompts or `every` is below 1.
     """
 
     def __init__(
@@ -63,6 +67,11 @@ class FirstTokenMonitor(TrainerCallback):
         every: int,
         emit: Callable[[MetricsRow], None],
     ) -> None:
+        if not prompts or every < 1:
+            raise ValueError(
+                f"monitor: {len(prompts)} prompts every {every} steps; give at least one prompt "
+                "and at least one step, or no monitor"
+            )
         self._prompts = list(prompts)
         self._ids = [chat.prompt_ids(prompt.prompt) for prompt in prompts]
         self._pad_id = pad_id

@@ -45,8 +45,8 @@ def adapter_off_reference(model: Any) -> Reference:
         )
 
     def reference(_ids: Sequence[str], batch: TokenBatch) -> Tensor:
-        with torch.no_grad(), model.disable_adapter():
-            return response_logprobs(model, batch).total
+        with model.disable_adapter():
+            return _frozen_logprobs(model, batch)
 
     return reference
 
@@ -55,7 +55,16 @@ def checkpoint_reference(model: Any) -> Reference:
     """Ask a second, frozen model."""
 
     def reference(_ids: Sequence[str], batch: TokenBatch) -> Tensor:
-        with torch.no_grad():
-            return response_logprobs(model, batch).total
+        return _frozen_logprobs(model, batch)
 
     return reference
+
+
+@torch.no_grad()
+def _frozen_logprobs(model: Any, batch: TokenBatch) -> Tensor:
+    was_training = model.training
+    model.eval()  # A base with dropout would otherwise be another reference at each step.
+    try:
+        return response_logprobs(model, batch).total
+    finally:
+        model.train(was_training)

@@ -6,12 +6,14 @@ as a run that was never stopped.
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainingArguments
+from peft.helpers import disable_input_dtype_casting
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from spillover.models.adapters import add_lora
 from spillover.models.loading import LoadedModel
@@ -20,6 +22,7 @@ from spillover.records import Example, Prompt, Record
 from spillover.training.batching import TrainingUnit
 from spillover.training.callbacks import (
     CheckpointMarker,
+    FiniteWeights,
     MetricsCallback,
     MetricsFile,
     ProgressCallback,
@@ -106,31 +109,28 @@ def train(
 
     Raises:
         TrainingError: If the loss stops being finite.
-        ValueError: If the number of units does not fit the settings.
+        ValueError: If the number of units does not fit the settings, or their examples do not fit
+            the objective.
     """
-    expected = settings.steps * settings.units_per_step
-    if len(units) != expected or settings.units_per_step % settings.accumulation:
-        raise ValueError(
-            f"{len(units)} units given, {expected} needed for {settings.steps} steps; accumulation "
-            f"{settings.accumulation} must divide units_per_step {settings.units_per_step}"
-        )
+    _check_units(units, objective, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = _arguments(folder, settings, loaded, report_to=report_to)
     checkpoint = last_whole_checkpoint(folder)
     metrics = MetricsFile(folder / "metrics.jsonl")
-    metrics.cut_after(-1 if checkpoint is None else checkpoint[1])
-    reference = reference_logprobs(loaded, units)
+    metrics.cut_after(-1 if checkpoint is None else checkpoint.step)
+    arguments = _arguments(folder, settings, loaded, report_to=report_to)
+    # Reference and monitor ask the model before an adapter is put into it.
+    reference = reference_logprobs(loaded, units) if objective.uses_reference else None
     watched = [] if monitor is None else [_monitor(loaded, monitor, metrics)]
-    model = _trainable(loaded, lora, seed=settings.seed)
     trainer = SpilloverTrainer(
         objective=objective,
-        reference=precomputed_reference(reference) if reference else None,
+        reference=None if reference is None else precomputed_reference(reference),
         units=units,
         chat=loaded.chat,
         pad_id=loaded.pad_id,
-        model=model,
+        model=_trainable(loaded, lora, seed=settings.seed),
         args=arguments,
         callbacks=[
+            FiniteWeights(),
             *watched,
             MetricsCallback(metrics.append),
             ProgressCallback(report),
@@ -138,13 +138,55 @@ def train(
             *callbacks,
         ],
     )
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
-    model.save_pretrained(folder)
-    if lora is None:
-        loaded.tokenizer.save_pretrained(folder)
-    for old in folder.glob("checkpoint-*"):
-        shutil.rmtree(old)
+    trainer.remove_callback(PrinterCallback)  # Standard output is the caller's.
+    with _without_input_casts(trainer):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.folder))
+    _save(trainer.model, folder, tokenizer=loaded.tokenizer if lora is None else None)
     return folder
+
+
+def _check_units(
+    units: Sequence[TrainingUnit], objective: Objective, settings: TrainingSettings
+) -> None:
+    expected = settings.steps * settings.units_per_step
+    if not units or len(units) != expected or settings.units_per_step % settings.accumulation:
+        raise ValueError(
+            f"{len(units)} units given, {expected} needed for {settings.steps} steps; accumulation "
+            f"{settings.accumulation} must divide units_per_step {settings.units_per_step}"
+        )
+    _check_role("forget", [unit.forget for unit in units], needed=objective.forget is not None)
+    _check_role("retain", [unit.retain for unit in units], needed=objective.retain is not None)
+
+
+def _check_role(role: str, examples: Sequence[Sequence[Example]], *, needed: bool) -> None:
+    if any(bool(of_unit) != needed for of_unit in examples):
+        rule = "needs them in every unit" if needed else "has no use for them"
+        raise ValueError(
+            f"{sum(map(len, examples))} {role} examples in {len(examples)} units, but the "
+            f"objective {rule}; change the schedule or the objective"
+        )
+
+
+def _without_input_casts(trainer: SpilloverTrainer) -> AbstractContextManager[None]:
+    """Keep PEFT from casting each adapter's input to float32 where there is autocast.
+
+    Autocast casts it straight back for the matrix product, so the numbers stay and only memory
+    for a float32 copy of every input is saved. Without autocast the casts are needed.
+    """
+    casting: AbstractContextManager[None] = disable_input_dtype_casting(
+        trainer.model, active=trainer.accelerator.native_amp
+    )
+    return casting
+
+
+def _save(model: Any, folder: Path, *, tokenizer: Any | None) -> None:
+    """Write the result, a whole model if a tokenizer is given, and remove the checkpoints."""
+    model.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card, an empty form.
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
 
 
 def reference_logprobs(loaded: LoadedModel, units: Sequence[TrainingUnit]) -> Mapping[str, float]:

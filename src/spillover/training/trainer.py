@@ -95,6 +95,9 @@ class SpilloverTrainer(Trainer):
         pad_id: Written at padding.
         group_tokens: Padded tokens in one forward pass; None chooses by the device.
         **options: `transformers.Trainer`'s own: model, args, callbacks and so on.
+
+    Raises:
+        ValueError: If the objective needs a reference and there is none.
     """
 
     def __init__(
@@ -108,6 +111,8 @@ class SpilloverTrainer(Trainer):
         group_tokens: int | None = None,
         **options: Any,
     ) -> None:
+        if objective.uses_reference and reference is None:
+            raise ValueError("this objective needs a reference; give one of training.references")
         device_type = options["args"].device.type
         max_tokens = group_tokens or GROUP_TOKENS.get(device_type, GROUP_TOKENS["cuda"])
         collator = UnitCollator(chat, pad_id, max_tokens)
@@ -115,7 +120,8 @@ class SpilloverTrainer(Trainer):
         self.reference = reference
         self.n_units = len(units)
         super().__init__(train_dataset=UnitDataset(units), data_collator=collator, **options)
-        self.parts: dict[str, float] = {}
+        self._part_sums: dict[str, float] = {}
+        self._n_summed = 0
         # The losses are means over examples: the Trainer must divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
 
@@ -128,7 +134,7 @@ class SpilloverTrainer(Trainer):
             TrainingError: If the loss is not finite.
         """
         model.train()
-        self.parts = {}
+        self._n_summed += 1
         total = torch.zeros((), device=self.args.device)
         groups = inputs["groups"]
         for index, group in enumerate(groups):
@@ -188,14 +194,22 @@ class SpilloverTrainer(Trainer):
         )
 
     def _add_part(self, name: str, part: Tensor) -> None:
-        self.parts[name] = self.parts.get(name, 0.0) + part.item()
+        self._part_sums[name] = self._part_sums.get(name, 0.0) + part.item()
 
     def _get_train_sampler(self, *_args: Any) -> "Sequential":
         return Sequential(self.n_units)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log the objective's parts beside the loss."""
-        super().log({**logs, **self.parts} if "loss" in logs else logs, *args, **kwargs)
+        """Log the objective's parts beside the loss, each a mean since the last time."""
+        if "loss" in logs:
+            parts = {name: total / self._n_summed for name, total in self._part_sums.items()}
+            self._part_sums, self._n_summed = {}, 0
+            logs = {**logs, **parts}
+        super().log(logs, *args, **kwargs)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Return 0: the Trainer's estimate needs a tensor of ids, and warns when there is none."""
+        return 0
 
 
 class Sequential(torch.utils.data.Sampler[int]):

@@ -1,0 +1,159 @@
+"""Where everything of a run lies on disk, and how records get there and back."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from spillover.files import read_journal, read_json, write_bytes, write_json, write_jsonl
+from spillover.records import (
+    Answer,
+    Comparison,
+    Completion,
+    Example,
+    Prompt,
+    Record,
+    Recovery,
+    Score,
+    Verdict,
+)
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder; the layout is described in `docs/run-folder.md`."""
+
+    path: Path
+
+    def prompts(self, split: str) -> Path:
+        """Prompts of a split."""
+        return self.path / "data" / f"{split}.jsonl"
+
+    def examples(self, name: str) -> Path:
+        """Training examples of a set, such as `forget-safety`."""
+        return self.path / "data" / f"{name}.jsonl"
+
+    def model(self, name: str) -> Path:
+        """A model's folder: a PEFT adapter, or a whole model after full-rank training."""
+        return self.path / "models" / name
+
+    def completions(self, name: str) -> Path:
+        """A model's completions of the test prompts."""
+        return self.path / "completions" / f"{name}.jsonl"
+
+    def verdicts(self, name: str, judge: str) -> Path:
+        """A judge's verdicts on a model's completions."""
+        return self.path / "verdicts" / f"{name}__{judge}.jsonl"
+
+    def answers(self, name: str) -> Path:
+        """A model's choices at the capability questions."""
+        return self.path / "answers" / f"{name}.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """Journals of generation, by content."""
+        return self.path / "cache"
+
+    @property
+    def scores(self) -> Path:
+        """All scores, as JSON."""
+        return self.path / "scores.json"
+
+    @property
+    def comparisons(self) -> Path:
+        """All paired comparisons, as JSON."""
+        return self.path / "comparisons.json"
+
+    @property
+    def recoveries(self) -> Path:
+        """What containment took back, as JSON."""
+        return self.path / "recoveries.json"
+
+    @property
+    def study(self) -> Path:
+        """The resolved study."""
+        return self.path / "study.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, hardware, fingerprints and wall times."""
+        return self.path / "manifest.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """Figures as SVG."""
+        return self.path / "figures"
+
+    def stage(self, name: str) -> Path:
+        """The mark of a finished stage."""
+        return self.path / "stages" / f"{name}.json"
+
+
+def save_records(path: Path, records: Iterable[Record]) -> None:
+    """Write records as JSONL, whole or not at all."""
+    write_jsonl(path, [record.to_dict() for record in records])
+
+
+def _load(path: Path, kind: type[RecordType]) -> list[RecordType]:
+    return [kind.from_dict(row) for row in read_journal(path)]
+
+
+def load_prompt_file(path: Path) -> list[Prompt]:
+    """Read prompts of a run."""
+    return _load(path, Prompt)
+
+
+def load_example_file(path: Path) -> list[Example]:
+    """Read training examples of a run."""
+    return _load(path, Example)
+
+
+def load_completion_file(path: Path) -> list[Completion]:
+    """Read completions of a run."""
+    return _load(path, Completion)
+
+
+def load_verdict_file(path: Path) -> list[Verdict]:
+    """Read verdicts of a run."""
+    return _load(path, Verdict)
+
+
+def load_answer_file(path: Path) -> list[Answer]:
+    """Read answers of a run."""
+    return _load(path, Answer)
+
+
+def load_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read a training's `metrics.jsonl`."""
+    return read_journal(path)
+
+
+def save_scores(path: Path, scores: Sequence[Score]) -> None:
+    """Write scores as JSON, and as Parquet beside it."""
+    rows = [score.to_dict() for score in scores]
+    write_json(path, rows)
+    write_bytes(path.with_suffix(".parquet"), pd.DataFrame(rows).to_parquet(index=False))
+
+
+def load_scores(path: Path) -> list[Score]:
+    """Read `scores.json`."""
+    return [Score.from_dict(row) for row in read_json(path)]
+
+
+def load_comparisons(path: Path) -> list[Comparison]:
+    """Read `comparisons.json`."""
+    return [Comparison.from_dict(row) for row in read_json(path)]
+
+
+def load_recoveries(path: Path) -> list[Recovery]:
+    """Read `recoveries.json`."""
+    return [Recovery.from_dict(row) for row in read_json(path)]

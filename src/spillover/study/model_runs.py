@@ -1,0 +1,47 @@
+"""Which models a study has, and what each is compared with."""
+
+from dataclasses import dataclass
+
+from spillover.study.config import StudyConfig
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """One model of one seed."""
+
+    role: str
+    "base, aligned, unlearned or contained."
+    target: str
+    "The concept unlearnt; empty for base and aligned."
+    seed: int
+    artifact: str
+    "Its name in the run folder: the model's name, with the seed if the study has several."
+    compared_with: tuple[str, ...]
+    "Models that it is compared with, as `before`."
+
+    @property
+    def model(self) -> str:
+        """The model's name in scores."""
+        return f"{self.role}-{self.target}" if self.target else self.role
+
+    def pairs_with(self, after: "ModelRun") -> bool:
+        """Return whether this is the `before` of `after`'s own chain."""
+        return not self.target or (self.target == after.target and self.seed == after.seed)
+
+
+def model_runs(config: StudyConfig) -> list[ModelRun]:
+    """Return all models in the order of the study.
+
+    Base and aligned are made once, with the first seed: the seeds vary the interventions.
+    """
+    first = config.seeds[0]
+    runs = [] if config.align is None else [ModelRun("base", "", first, "base", ())]
+    runs.append(ModelRun("aligned", "", first, "aligned", ("base",)))
+    for target in config.targets:
+        for seed in config.seeds:
+            suffix = f"{target}-seed-{seed}" if len(config.seeds) > 1 else target
+            runs.append(ModelRun("unlearned", target, seed, f"unlearned-{suffix}", ("aligned",)))
+            if config.contain is not None:
+                before = ("aligned", f"unlearned-{target}")
+                runs.append(ModelRun("contained", target, seed, f"contained-{suffix}", before))
+    return runs

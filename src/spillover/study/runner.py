@@ -1,0 +1,186 @@
+"""Runs a study's stages in order, skips what is done, and goes on where a run was stopped.
+
+A stage is done when its mark in `stages/` has the fingerprint of its inputs and of everything it
+needs, and its outputs are there. A stage that was started with the same fingerprint goes on with
+what it left behind; with another one, it starts afresh.
+"""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spillover import __version__
+from spillover.errors import ConfigError, StorageError
+from spillover.files import (
+    file_fingerprint,
+    fingerprint,
+    folder_fingerprint,
+    read_json,
+    write_json,
+    write_text,
+)
+from spillover.study.artifacts import RunFolder
+from spillover.study.config import StudyConfig
+from spillover.study.manifest import describe_environment
+from spillover.study.pages import write_report
+from spillover.study.plan import Stage, plan_study
+from spillover.study.progress import Reporter
+from spillover.study.stages import Context
+
+
+class StageState(NamedTuple):
+    """One stage of a plan and whether it has to run."""
+
+    name: str
+    is_done: bool
+
+
+def run_study(config: StudyConfig, out: Path, *, reporter: Reporter) -> Path:
+    """Run what is not done yet and write the report.
+
+    Args:
+        config: The study.
+        out: The run folder; made if missing.
+        reporter: Where progress is shown.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        ConfigError: If the folder holds another study or something else.
+        StorageError: If another process is at work in the folder, or it cannot be written.
+    """
+    folder = RunFolder(out)
+    _check_folder(config, folder)
+    with _lock(out):
+        write_text(folder.study, config.to_yaml())
+        context = Context(config=config, folder=folder, reporter=reporter)
+        plan = plan_study(config, folder)
+        for number, stage in enumerate(plan, start=1):
+            _run_stage(stage, context, plan, place=f"{number}/{len(plan)}")
+        write_json(folder.manifest, _manifest(config, folder, plan))
+        return write_report(folder)
+
+
+def study_state(config: StudyConfig, out: Path) -> list[StageState]:
+    """Return each stage and whether it is done, without running or writing anything."""
+    folder = RunFolder(out)
+    _check_folder(config, folder)
+    plan = plan_study(config, folder)
+    return [StageState(stage.name, _is_done(stage, plan, folder)) for stage in plan]
+
+
+def _check_folder(config: StudyConfig, folder: RunFolder) -> None:
+    if folder.path.exists() and not folder.path.is_dir():
+        raise ConfigError(f"{folder.path}: is a file; choose another --out")
+    if folder.study.exists():
+        import yaml
+
+        found = yaml.safe_load(folder.study.read_text(encoding="utf-8")).get("name")
+        if found != config.name:
+            raise ConfigError(
+                f"{folder.path}: holds a run of study {found!r}, not {config.name!r}; "
+                "choose another --out"
+            )
+    elif folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()):
+        raise ConfigError(
+            f"{folder.path}: is not empty and holds no study.yaml; choose another --out"
+        )
+
+
+@contextmanager
+def _lock(out: Path) -> Iterator[None]:
+    """Hold the folder; the lock goes with the process, however it ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = (out / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{out}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"{out}: another process is running in this folder; wait for it or choose "
+                "another --out"
+            ) from error
+        yield
+
+
+def _run_stage(stage: Stage, context: Context, plan: Sequence[Stage], *, place: str) -> None:
+    folder = context.folder
+    if _is_done(stage, plan, folder):
+        context.reporter.say(f"[dim]{place} {stage.name}: done before[/dim]")
+        return
+    key = _key(stage, folder)
+    started = folder.stage(stage.name).with_suffix(".started.json")
+    if not started.exists() or read_json(started)["key"] != key:
+        for path in stage.outputs:
+            _remove(path)
+        write_json(started, {"key": key, "seconds": 0.0})
+    before = float(read_json(started)["seconds"])
+    begin = time.monotonic()
+    try:
+        stage.run(context)
+    finally:
+        seconds = before + time.monotonic() - begin
+        write_json(started, {"key": key, "seconds": seconds})
+    outputs = {_relative(path, folder): _state(path) for path in stage.outputs}
+    mark = {"key": key, "outputs": outputs, "seconds": round(seconds, 1)}
+    write_json(folder.stage(stage.name), mark)
+    started.unlink()
+    context.reporter.say(f"{place} {stage.name}: done in {seconds:.0f} s")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _relative(path: Path, folder: RunFolder) -> str:
+    return str(path.relative_to(folder.path))
+
+
+def _state(path: Path) -> str:
+    """Return the content hash of a file, or of a model folder."""
+    if path.is_dir():
+        return folder_fingerprint(path, suffixes=(".safetensors", ".json", ".jsonl"))
+    return file_fingerprint(path)
+
+
+def _key(stage: Stage, folder: RunFolder) -> str:
+    """Return the fingerprint of everything that a stage depends on."""
+    needed = {name: read_json(folder.stage(name))["outputs"] for name in stage.needs}
+    return fingerprint([__version__, stage.name, stage.inputs, needed])
+
+
+def _is_done(stage: Stage, plan: Sequence[Stage], folder: RunFolder) -> bool:
+    by_name = {s.name: s for s in plan}
+    if not folder.stage(stage.name).exists():
+        return False
+    if not all(_is_done(by_name[name], plan, folder) for name in stage.needs):
+        return False
+    mark = read_json(folder.stage(stage.name))
+    there = all(path.exists() for path in stage.outputs)
+    return there and bool(mark["key"] == _key(stage, folder))
+
+
+def _manifest(config: StudyConfig, folder: RunFolder, plan: Sequence[Stage]) -> dict[str, Any]:
+    marks = {stage.name: read_json(folder.stage(stage.name)) for stage in plan}
+    return {
+        "study": config.name,
+        "study_sha256": file_fingerprint(folder.study),
+        "seeds": list(config.seeds),
+        **describe_environment(),
+        "seconds_by_stage": {name: mark["seconds"] for name, mark in marks.items()},
+        "seconds": round(sum(mark["seconds"] for mark in marks.values()), 1),
+        "outputs_sha256": {k: v for mark in marks.values() for k, v in mark["outputs"].items()},
+    }

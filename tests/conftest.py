@@ -1,0 +1,53 @@
+"""Fixtures for every room: no network, a tiny model, and the folder of shared data."""
+
+import os
+import socket
+from pathlib import Path
+
+# Before transformers is imported, which reads them once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+import pytest
+
+from spillover.testing import tiny_model
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_transformers():
+    """Keep progress bars out of the output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch, request):
+    """Refuse connections that would leave this machine, unless the test is marked `network`."""
+    if request.node.get_closest_marker("network"):
+        return
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in _LOOPBACK:
+            raise OSError(f"tests may not connect to {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Return a random two-layer Llama in float32; shared, so tests must leave it as it was."""
+    return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return the folder of data that comes beside the repository, or skip."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder}: not there; these checks need the shared data")
+    return folder
