@@ -9,10 +9,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 import pytest
+import torch
 
 from spillover.testing import tiny_model
 
+torch.set_num_threads(1)  # Tiny models gain nothing from more.
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def pytest_configure(config):
+    """Let PEFT ask transformers by a name that is going away."""
+    config.addinivalue_line(
+        "filterwarnings", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

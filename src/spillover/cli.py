@@ -182,8 +182,11 @@ def doctor() -> None:
 
 def quiet_libraries() -> None:
     """Keep the progress bars and notices of transformers off the terminal."""
+    import warnings
+
     from transformers.utils import logging
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 

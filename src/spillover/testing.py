@@ -39,7 +39,9 @@ TINY_FAMILIES: dict[str, Mapping[str, Any]] = {
     "gemma2": _SIZES,
     "gemma3_text": _SIZES,
     "phi3": _SIZES,
+    "phi": _SIZES,
     "gpt2": _GPT2_SIZES,
+    "gpt_neox": _SIZES,
 }
 "Model types that tests cover, with the sizes that make them tiny."
 
@@ -88,7 +90,7 @@ def write_tiny_model(
         **TINY_FAMILIES[family],
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -4,12 +4,15 @@ Batches are made from the whole prompt list, whatever is already done, so that a
 interrupted goes on with the same batches and gives the same text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from spillover.generation.protocol import GenerationSettings
+from spillover.models.architecture import without_peft
 from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
 from spillover.models.chat import ChatTokens
 from spillover.models.loading import LoadedModel
@@ -76,9 +79,10 @@ class HFGenerator:
         self, batch: TokenBatch, settings: GenerationSettings, *, seed: int
     ) -> torch.Tensor:
         devices = [self.loaded.device] if self.loaded.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        model = without_peft(self.loaded.model)  # PEFT's own `generate` puts its defaults back.
+        with torch.random.fork_rng(devices=devices), _without_defaults(model):
             torch.manual_seed(seed)
-            output = self.loaded.model.generate(
+            output = model.generate(
                 input_ids=batch.input_ids,
                 attention_mask=batch.attention_mask,
                 generation_config=self._config(settings),
@@ -86,7 +90,7 @@ class HFGenerator:
         new: torch.Tensor = output[:, batch.input_ids.shape[1] :]
         return new
 
-    def _config(self, settings: GenerationSettings) -> "object":
+    def _config(self, settings: GenerationSettings) -> Any:
         from transformers import GenerationConfig
 
         sampling = (
@@ -94,7 +98,6 @@ class HFGenerator:
             if settings.temperature > 0
             else {"do_sample": False}
         )
-        # A fresh configuration: a model's own may sample, penalise or stop elsewhere.
         return GenerationConfig(
             max_new_tokens=settings.max_new_tokens,
             eos_token_id=self.loaded.stop_ids,
@@ -116,3 +119,19 @@ class HFGenerator:
             n_tokens=len(response),
             finish_reason="length" if end is None else "stop",
         )
+
+
+@contextmanager
+def _without_defaults(model: Any) -> Iterator[None]:
+    """Hide the model's own generation settings, which would fill whatever is not set.
+
+    Many released models penalise repetition or cut to the top k, which is not what was asked for.
+    """
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

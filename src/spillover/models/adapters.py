@@ -4,7 +4,9 @@ LoRA itself is PEFT's. Adapters that Spillover writes carry `spillover.json` wit
 of the base they belong to, so that they are never put on another one.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,17 @@ from spillover.files import read_json, write_json
 from spillover.models.architecture import Architecture
 
 PROVENANCE = "spillover.json"
+_BEYOND_PLAIN_LORA = (
+    "rank_pattern",
+    "alpha_pattern",
+    "use_dora",
+    "lora_bias",
+    "bias",
+    "modules_to_save",
+    "trainable_token_indices",
+    "target_parameters",
+)
+_UNSET: tuple[object, ...] = (None, False, "none", {}, [])
 
 
 def is_adapter_folder(folder: Path) -> bool:
@@ -90,9 +103,19 @@ def add_lora(
         task_type=TaskType.CAUSAL_LM,
         fan_in_fan_out=_uses_conv1d(model),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _quiet_peft():
         torch.default_generator.manual_seed(seed)  # PEFT draws on the CPU, wherever the model is.
         return get_peft_model(model, config)
+
+
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # PEFT asks transformers by a name that is going away; nothing the user could mend.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+        # `_check_all_loaded` makes an error of it.
+        warnings.filterwarnings("ignore", "Found missing adapter keys")
+        yield
 
 
 def _uses_conv1d(model: Any) -> bool:
@@ -115,13 +138,32 @@ def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
         )
     _check_base(folder, base_fingerprint)
     try:
-        wrapped = PeftModel.from_pretrained(model, folder)
+        with _quiet_peft():
+            wrapped = PeftModel.from_pretrained(model, folder)
     except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"{folder}: the adapter does not fit this base model ({str(error).strip()[:300]}); "
             f"its configuration names {adapter_base(folder)!r}"
         ) from error
+    _check_all_loaded(wrapped, folder)
     return wrapped.merge_and_unload(safe_merge=True)
+
+
+def _check_all_loaded(wrapped: Any, folder: Path) -> None:
+    """Refuse an adapter of which PEFT, which is silent about it, used only a part."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        given = {name for name in file.keys() if ".lora_" in name}  # noqa: SIM118 (not a dict)
+    state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    used = {name for name in state if ".lora_" in name}
+    if given != used:
+        raise ModelError(
+            f"{folder}: the adapter does not fit this base model: {len(given - used)} of its "
+            f"tensors have no place in it and {len(used - given)} places are left empty, such as "
+            f"{min(given ^ used)}; its configuration names {adapter_base(folder)!r}"
+        )
 
 
 def _check_base(folder: Path, base_fingerprint: str) -> None:
@@ -169,12 +211,15 @@ def concatenate_adapters(first: Path, second: Path, destination: Path) -> None:
         tensors[f"{module}.lora_B.weight"] = torch.cat([b for _, b in pairs], dim=1).contiguous()
     destination.mkdir(parents=True, exist_ok=True)
     save_file(tensors, destination / "adapter_model.safetensors", metadata={"format": "pt"})
-    write_json(destination / "adapter_config.json", _joined_config(configs, sum(ranks)))
+    joined = _joined_config(
+        configs, sum(ranks), modules=sorted(factors[0].keys() | factors[1].keys())
+    )
+    write_json(destination / "adapter_config.json", joined)
 
 
 def _plain_lora_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_json(folder / "adapter_config.json")
-    special = [key for key in ("rank_pattern", "alpha_pattern", "use_dora") if config.get(key)]
+    special = [key for key in _BEYOND_PLAIN_LORA if config.get(key) not in _UNSET]
     if config.get("peft_type") != "LORA" or special:
         raise ModelError(
             f"{folder}: only a plain LoRA can be joined with another; this is "
@@ -203,17 +248,25 @@ def _zero_factors(like: tuple[Tensor, Tensor], rank: int) -> tuple[Tensor, Tenso
     return a.new_zeros(rank, a.shape[1]), b.new_zeros(b.shape[0], rank)
 
 
-def _joined_config(configs: Sequence[Mapping[str, Any]], rank: int) -> dict[str, Any]:
-    layers = [config.get("layers_to_transform") for config in configs]
-    everywhere = any(chosen is None for chosen in layers)
-    joined = sorted({layer for chosen in layers if chosen is not None for layer in chosen})
-    return {
-        **configs[0],
-        "r": rank,
-        "lora_alpha": rank,
-        "use_rslora": False,
-        "lora_dropout": 0.0,
-        "target_modules": sorted({m for config in configs for m in config["target_modules"]}),
-        "layers_to_transform": None if everywhere else joined,
-        "layers_pattern": None if everywhere else configs[0].get("layers_pattern"),
-    }
+def _joined_config(
+    configs: Sequence[Mapping[str, Any]], rank: int, *, modules: Sequence[str]
+) -> dict[str, Any]:
+    where = ("target_modules", "layers_to_transform", "layers_pattern")
+    is_same = all(_as_set(configs[0].get(key)) == _as_set(configs[1].get(key)) for key in where)
+    # Where they differ, modules are named in full: names and layers apart would also mean pairs
+    # of a name and a layer that neither adapter has.
+    place = (
+        {key: configs[0].get(key) for key in where}
+        if is_same
+        else {
+            "target_modules": [name.removeprefix("base_model.model.") for name in modules],
+            "layers_to_transform": None,
+            "layers_pattern": None,
+        }
+    )
+    scale = {"r": rank, "lora_alpha": rank, "use_rslora": False, "lora_dropout": 0.0}
+    return {**configs[0], **scale, **place}
+
+
+def _as_set(value: object) -> object:
+    return frozenset(value) if isinstance(value, list) else value

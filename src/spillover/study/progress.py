@@ -40,7 +40,8 @@ class Reporter:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self.console, transient=True) as bars:
+        hidden = not self.console.is_terminal  # A log file gets the lines of `say` only.
+        with Progress(*columns, console=self.console, transient=True, disable=hidden) as bars:
             task = bars.add_task(title, total=total)
 
             def advance(n: int) -> None:

@@ -21,6 +21,7 @@ from spillover.models.logprobs import dataset_logprobs
 from spillover.records import Example, Prompt, Record
 from spillover.training.batching import TrainingUnit
 from spillover.training.callbacks import (
+    Checkpoint,
     CheckpointMarker,
     FiniteWeights,
     MetricsCallback,
@@ -30,7 +31,7 @@ from spillover.training.callbacks import (
 )
 from spillover.training.monitor import FirstTokenMonitor
 from spillover.training.objectives import Objective
-from spillover.training.references import precomputed_reference
+from spillover.training.references import Reference, precomputed_reference
 from spillover.training.trainer import SpilloverTrainer
 
 
@@ -117,30 +118,22 @@ def train(
     checkpoint = last_whole_checkpoint(folder)
     metrics = MetricsFile(folder / "metrics.jsonl")
     metrics.cut_after(-1 if checkpoint is None else checkpoint.step)
-    arguments = _arguments(folder, settings, loaded, report_to=report_to)
     # Reference and monitor ask the model before an adapter is put into it.
-    reference = reference_logprobs(loaded, units) if objective.uses_reference else None
+    reference = _reference(loaded, units) if objective.uses_reference else None
     watched = [] if monitor is None else [_monitor(loaded, monitor, metrics)]
+    arguments = _arguments(folder, settings, loaded, report_to=report_to)
     trainer = SpilloverTrainer(
         objective=objective,
-        reference=None if reference is None else precomputed_reference(reference),
+        reference=reference,
         units=units,
         chat=loaded.chat,
         pad_id=loaded.pad_id,
         model=_trainable(loaded, lora, seed=settings.seed),
         args=arguments,
-        callbacks=[
-            FiniteWeights(),
-            *watched,
-            MetricsCallback(metrics.append),
-            ProgressCallback(report),
-            CheckpointMarker(),
-            *callbacks,
-        ],
+        callbacks=[FiniteWeights(), *watched, *_bookkeeping(metrics, report), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # Standard output is the caller's.
-    with _without_input_casts(trainer):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.folder))
+    _run(trainer, checkpoint)
     _save(trainer.model, folder, tokenizer=loaded.tokenizer if lora is None else None)
     return folder
 
@@ -167,15 +160,23 @@ def _check_role(role: str, examples: Sequence[Sequence[Example]], *, needed: boo
         )
 
 
-def _without_input_casts(trainer: SpilloverTrainer) -> AbstractContextManager[None]:
+def _bookkeeping(metrics: MetricsFile, report: Callable[[int], None]) -> list[TrainerCallback]:
+    return [MetricsCallback(metrics.append), ProgressCallback(report), CheckpointMarker()]
+
+
+def _run(trainer: SpilloverTrainer, checkpoint: Checkpoint | None) -> None:
+    resume_from = None if checkpoint is None else str(checkpoint.folder)
+    with _without_input_casts(trainer.model, autocast=trainer.accelerator.native_amp):
+        trainer.train(resume_from_checkpoint=resume_from)
+
+
+def _without_input_casts(model: Any, *, autocast: bool) -> AbstractContextManager[None]:
     """Keep PEFT from casting each adapter's input to float32 where there is autocast.
 
     Autocast casts it straight back for the matrix product, so the numbers stay and only memory
     for a float32 copy of every input is saved. Without autocast the casts are needed.
     """
-    casting: AbstractContextManager[None] = disable_input_dtype_casting(
-        trainer.model, active=trainer.accelerator.native_amp
-    )
+    casting: AbstractContextManager[None] = disable_input_dtype_casting(model, active=autocast)
     return casting
 
 
@@ -187,6 +188,10 @@ def _save(model: Any, folder: Path, *, tokenizer: Any | None) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card, an empty form.
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
+
+
+def _reference(loaded: LoadedModel, units: Sequence[TrainingUnit]) -> Reference:
+    return precomputed_reference(reference_logprobs(loaded, units))
 
 
 def reference_logprobs(loaded: LoadedModel, units: Sequence[TrainingUnit]) -> Mapping[str, float]:

@@ -1,0 +1,153 @@
+"""The sections of a study file, each with its defaults and the rules that its values must keep."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from spillover.data.concepts import BENIGN, CONCEPTS
+from spillover.judges import make_judge
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSection(Section):
+    """The model to start from."""
+
+    source: str = "embedded"
+    "`embedded`, a hub id, a folder, an adapter folder or a GGUF file."
+    adapter: str | None = None
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    revision: str | None = None
+    chat_template: str | None = None
+    system_prompt: str | None = None
+    template_options: dict[str, Any] = Field(default_factory=dict)
+    trust_remote_code: bool = False
+
+
+class PromptsSection(Section):
+    """Concepts and where their prompts come from."""
+
+    concepts: tuple[str, ...] = tuple(CONCEPTS)
+    train: str | None = None
+    "JSONL of harmful prompts for training; its concepts replace the bundled ones."
+    test: str | None = None
+    benign_train: str | None = None
+    "JSONL whose concepts are `benign_plain` or `benign_lookalike`."
+    benign_test: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    "Prompts of each concept and split at most; None for all."
+
+    @field_validator("concepts")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not name.replace("_", "").isalnum() or name != name.lower() or name in BENIGN:
+                raise ValueError(
+                    f"{name!r} is no concept name; use lower-case letters, digits and underscores"
+                )
+        if len(set(names)) != len(names) or not names:
+            raise ValueError("give at least one concept, each once")
+        return names
+
+
+class AdapterSection(Section):
+    """A LoRA adapter."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: int | None = None
+    "Default: the rank."
+    target_modules: tuple[str, ...] | None = None
+    "Default: all linear modules of a layer."
+    layers: tuple[int, ...] | None = None
+    "Layer indices from 0; default all."
+    first_layer: int = Field(default=0, ge=0)
+    "Adapt this layer and those above it; layers below need no backward pass."
+    rank_stabilised: bool = False
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> "AdapterSection":
+        if self.layers is not None and self.first_layer:
+            raise ValueError("give `layers` or `first_layer`, not both")
+        return self
+
+
+class TrainingSection(Section):
+    """Optimisation, shared by all training stages."""
+
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    scheduler: str = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    accumulation: int = Field(default=1, ge=1)
+    checkpoint_every: int = Field(default=10, ge=1)
+    adapter: AdapterSection | None = Field(default_factory=AdapterSection)
+    "`null` trains all weights."
+
+
+class AlignSection(TrainingSection):
+    """Safety training, for models that have had none."""
+
+    refusals_per_step: int = Field(default=8, ge=1)
+    benign_per_step: int = Field(default=8, ge=1)
+    lookalike_share: float = Field(default=0.5, ge=0, le=1)
+    "Share of benign examples that look alike to harmful ones."
+    benign_tokens: int = Field(default=32, ge=1)
+    "Tokens of the model's own answers to benign prompts."
+
+
+class UnlearnSection(TrainingSection):
+    """Unlearning the target's refusals."""
+
+    objective: str = "npo"
+    beta: float = Field(default=0.1, gt=0)
+    forget_per_step: int = Field(default=8, ge=1)
+
+
+class ContainSection(UnlearnSection):
+    """Unlearning with a retain set, from the aligned model."""
+
+    objective: str = "anpo"
+    forget_weight: float = Field(default=1.0, ge=0)
+    "w1"
+    retain_weight: float = Field(default=1.0, ge=0)
+    "w2"
+    retain_per_forget: int = Field(default=2, ge=1)
+    "Retain examples for each forget example."
+    benign_share: float = Field(default=0.25, ge=0, le=1)
+    "Share of benign examples in the retain set; the rest is equal over the other concepts."
+    lookalike_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class CollectSection(Section):
+    """Collecting the aligned model's own refusals and benign answers."""
+
+    max_new_tokens: int = Field(default=32, ge=1)
+    min_forget: int = Field(default=16, ge=1)
+    "Fewer refusals of the target than this stop the study."
+
+
+class EvaluateSection(Section):
+    """How every model is measured."""
+
+    max_new_tokens: int = Field(default=24, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    judge: str = "phrases"
+    deflection_is_refusal: bool = True
+    capability: str | None = "bundled"
+    "`bundled`, a JSONL of multiple-choice questions, or null."
+    ema_threshold: float = Field(default=0.15, gt=0, lt=1)
+
+
+class MonitorSection(Section):
+    """What is watched along training."""
+
+    every: int = Field(default=10, ge=1)
+    prompts_per_concept: int = Field(default=8, ge=2)
