@@ -6,8 +6,10 @@ Exit codes: 0 done, 1 something failed, 2 the user's input, 130 interrupted.
 import errno
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +17,9 @@ from rich.table import Table
 
 from spillover import __version__
 from spillover.errors import SpilloverError
+
+if TYPE_CHECKING:
+    from spillover.records import Score
 
 # On Linux, torch then asks for huge pages: without them half of a CPU training step goes into
 # page faults. Read at torch's first allocation.
@@ -27,8 +32,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 console = Console()
+errors = Console(stderr=True)
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say how to go on if the user interrupts what is done inside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on where it was", highlight=False)
+        raise typer.Exit(130) from None
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +53,7 @@ def version(
 ) -> None:
     """Print the version if asked to."""
     if show:
-        console.print(__version__, highlight=False)
+        _say(__version__)
         raise typer.Exit
 
 
@@ -52,23 +68,20 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")] = False,
 ) -> None:
     """Run a study to its report; a run that was stopped goes on where it was."""
-    from spillover.study.config import find_study, load_study
+    from spillover.study.config import load_study
     from spillover.study.progress import Reporter
     from spillover.study.runner import run_study, study_state
 
-    config = load_study(find_study(study), overrides=override or (), seeds=seed)
+    config = load_study(study, overrides=override or (), seeds=seed)
     folder = out or Path("runs") / config.name
     if dry_run:
         for state in study_state(config, folder):
-            console.print(f"{'done ' if state.is_done else 'to do'}  {state.name}", highlight=False)
+            _say(f"{'done ' if state.is_done else 'to do'}  {state.name}")
         return
-    quiet_libraries()
-    try:
+    with _resumable():
+        quiet_libraries()
         report = run_study(config, folder, reporter=Reporter())
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where it was", highlight=False)
-        raise typer.Exit(130) from None
-    console.print(f"report: {report.resolve()}", highlight=False, soft_wrap=True)
+    _say(f"report: {report.resolve()}")
 
 
 @app.command()
@@ -94,28 +107,31 @@ def evaluate(
     from spillover.study.evaluate import evaluate_model
     from spillover.study.progress import Reporter
 
-    quiet_libraries()
-    scores = evaluate_model(
-        model,
-        prompts,
-        out,
-        judge=judge,
-        settings=GenerationSettings(
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            batch_size=batch_size,
-            seed=seed,
-        ),
-        load_options={
-            "adapter": adapter,
-            "dtype": dtype,
-            "device": device,
-            "revision": revision,
-        },
-        endpoint=endpoint,
-        api_key=os.environ.get("SPILLOVER_API_KEY"),
-        reporter=Reporter(),
+    settings = GenerationSettings(
+        max_new_tokens=max_new_tokens, temperature=temperature, batch_size=batch_size, seed=seed
     )
+    with _resumable():
+        quiet_libraries()
+        scores = evaluate_model(
+            model,
+            prompts,
+            out,
+            judge=judge,
+            settings=settings,
+            load_options={
+                "adapter": adapter,
+                "dtype": dtype,
+                "device": device,
+                "revision": revision,
+            },
+            endpoint=endpoint,
+            api_key=os.environ.get("SPILLOVER_API_KEY"),
+            reporter=Reporter(),
+        )
+    _print_scores(scores)
+
+
+def _print_scores(scores: "Sequence[Score]") -> None:
     table = Table("metric", "concept", "value", "95% interval", "n", "invalid")
     for score in scores:
         shown = "-" if score.value is None else f"{score.value:.2f}"
@@ -139,7 +155,7 @@ def judge_command(
     verdicts = judge_file(file, make_judge(judge), out)
     counts = Counter(verdict.label for verdict in verdicts)
     shown = ", ".join(f"{count} {label}" for label, count in sorted(counts.items()))
-    console.print(f"{len(verdicts)} rows: {shown}", highlight=False)
+    _say(f"{len(verdicts)} rows: {shown}")
 
 
 @app.command()
@@ -151,7 +167,7 @@ def report(
     from spillover.study.pages import write_report
 
     path = write_report(RunFolder(run_folder))
-    console.print(f"report: {path.resolve()}", highlight=False, soft_wrap=True)
+    _say(f"report: {path.resolve()}")
 
 
 @app.command("list")
@@ -159,15 +175,20 @@ def list_command() -> None:
     """List the bundled studies, concepts, judges and objectives."""
     from spillover.data.concepts import CONCEPTS
     from spillover.judges import JUDGES
-    from spillover.study.config import bundled_studies, find_study, load_study
+    from spillover.study.config import bundled_studies, load_study
+    from spillover.study.sections import ContainSection, UnlearnSection
 
     for name in bundled_studies():
-        first = load_study(find_study(name)).description.strip().split("\n")[0]
-        console.print(f"study    {name:20} {first}", highlight=False)
+        first = load_study(name).description.strip().split("\n")[0]
+        _say(f"study      {name:20} {first}")
     for concept in CONCEPTS.values():
-        console.print(f"concept  {concept.name:20} {concept.description}", highlight=False)
+        _say(f"concept    {concept.name:20} {concept.description}")
     for judge in JUDGES:
-        console.print(f"judge    {judge}", highlight=False)
+        _say(f"judge      {judge}")
+    for section in (UnlearnSection, ContainSection):
+        for objective in section.objectives:
+            where = section.__name__.removesuffix("Section").lower()
+            _say(f"objective  {objective:20} for `{where}`")
 
 
 @app.command()
@@ -177,7 +198,12 @@ def doctor() -> None:
 
     for what, value, remedy in diagnose():
         line = f"{what:16} {value}" + (f"  ->  {remedy}" if remedy else "")
-        console.print(line, highlight=False, soft_wrap=True)
+        _say(line)
+
+
+def _say(line: str) -> None:
+    """Print a line as it is: whole, and with its brackets."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def quiet_libraries() -> None:
@@ -204,6 +230,5 @@ def main() -> None:
 
 
 def _fail(message: str, exit_code: int) -> None:
-    errors = Console(stderr=True)
     errors.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(exit_code)

@@ -1,5 +1,7 @@
 """Whole trainings of tiny models: killed and resumed, their folders, and what they refuse."""
 
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -189,6 +191,15 @@ def test_adapters_cast_their_input_only_where_autocast_does_not(fresh, tmp_path,
     rows = [row for row in read_journal(folder / "metrics.jsonl") if row["kind"] == "train"]
     assert rows[0]["forget_loss"] == pytest.approx(13.8629, abs=0.05)
     assert rows[-1]["forget_loss"] < rows[0]["forget_loss"]
+
+
+def test_leaving_the_casts_out_changes_no_number(fresh, tmp_path, monkeypatch):
+    lora = LoraSettings(rank=2)
+    without = run(fresh(dtype="bfloat16"), tmp_path / "without", lora=lora)
+    # The room's `train` is the function, which hides the module of that name.
+    module = sys.modules[train.__module__]
+    monkeypatch.setattr(module, "_without_input_casts", lambda *_args, **_options: nullcontext())
+    assert contents(run(fresh(dtype="bfloat16"), tmp_path / "cast", lora=lora)) == contents(without)
 
 
 def test_float16_trains_on_a_processor_without_autocast_for_it(fresh, tmp_path):

@@ -142,7 +142,7 @@ def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
             wrapped = PeftModel.from_pretrained(model, folder)
     except (RuntimeError, ValueError) as error:
         raise ModelError(
-            f"{folder}: the adapter does not fit this base model ({str(error).strip()[:300]}); "
+            f"{folder}: the adapter does not fit this base model ({' '.join(str(error).split())[:300]}); "
             f"its configuration names {adapter_base(folder)!r}"
         ) from error
     _check_all_loaded(wrapped, folder)

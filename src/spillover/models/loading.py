@@ -204,13 +204,14 @@ def _load_tokenizer(source: Path | str, *, chat_template: str | Path | None, **o
 
 
 def _load_weights(source: Path | str, *, dtype: torch.dtype, **options: Any) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         return AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, use_safetensors=True, **options
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{source}: the model cannot be loaded ({_first_line(error)}); {_remedy(source)}"
         ) from error

@@ -10,20 +10,22 @@ _WHAT = {
 }
 
 
-def model_card(config: StudyConfig, name: str) -> str:
-    """Return the README of one model."""
+def model_card(config: StudyConfig, name: str, *, is_adapter: bool) -> str:
+    """Return the README of one model's folder."""
     role, _, target = name.partition("-")
     what = _WHAT[role].format(target=target.partition("-seed-")[0])
+    revision = f" at revision `{config.model.revision}`" if config.model.revision else ""
     return (
         "---\n"
-        "library_name: peft\n"
+        f"library_name: {'peft' if is_adapter else 'transformers'}\n"
         "tags: [spillover, research-model-organism]\n"
         "---\n\n"
         f"# {name}\n\n"
         f"{what}\n\n"
         "This is a **research model organism**: it exists to study how safety training erodes, in "
         "order to prevent it. Do not deploy it.\n\n"
-        f"- base model: `{config.model.source}`\n"
+        f"- made from: `{config.model.source}`{revision}\n"
         f"- study: `{config.name}`; the resolved study is `study.yaml` in the run folder\n"
-        f'- load it: `spillover.load_model("{config.model.source}", adapter="<this folder>")`\n'
+        f"- what is here: {'an adapter' if is_adapter else 'a whole model'}\n"
+        '- load it: `spillover.load_model("<this folder>")`\n'
     )

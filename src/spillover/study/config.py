@@ -5,13 +5,23 @@ Unknown keys are errors. `--set a.b=value` replaces one key; values are read as 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from spillover.data.concepts import BENIGN, CONCEPTS
 from spillover.errors import ConfigError
+from spillover.study.sections import (
+    AlignSection,
+    CollectSection,
+    ContainSection,
+    EvaluateSection,
+    ModelSection,
+    MonitorSection,
+    PromptsSection,
+    Section,
+    UnlearnSection,
+)
 
 LIBRARY = Path(__file__).parent / "library"
 "The studies that come with the package."
@@ -77,19 +87,29 @@ def bundled_studies() -> list[str]:
     return sorted(path.stem for path in LIBRARY.glob("*.yaml"))
 
 
+def study_name(path: Path) -> str | None:
+    """Return the name in a resolved study; None where the file is not one."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return found.get("name") if isinstance(found, dict) else None
+
+
 def load_study(
-    path: Path, *, overrides: Sequence[str] = (), seeds: Sequence[int] | None = None
+    study: str | Path, *, overrides: Sequence[str] = (), seeds: Sequence[int] | None = None
 ) -> StudyConfig:
-    """Read and check a study file.
+    """Read and check a study.
 
     Args:
-        path: The YAML file.
+        study: A YAML file, or the name of a study that comes with the package.
         overrides: `key=value` with dots for nesting.
         seeds: Replaces the study's seeds.
 
     Raises:
         ConfigError: If the YAML, a key or a value is wrong; it names file and key.
     """
+    path = find_study(str(study))
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -128,6 +148,16 @@ def _explain(error: ValidationError) -> str:
         key = ".".join(str(part) for part in found["loc"]) or "study"
         message = found["msg"].removeprefix("Value error, ")
         if found["type"] == "extra_forbidden":
-            message = "unknown key; see `spillover list` and the studies that come with the package"
+            message = f"unknown key; keys here are {', '.join(_known_keys(found['loc']))}"
         problems.append(f"{key}: {message}")
     return "; ".join(problems)
+
+
+def _known_keys(place: Sequence[int | str]) -> list[str]:
+    """Return the keys of the section in which the last key of `place` stands."""
+    section: type[BaseModel] = StudyConfig
+    for part in place[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        choices = (annotation, *get_args(annotation))  # A section, or one or None.
+        section = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(section.model_fields)

@@ -8,7 +8,7 @@ from spillover.data.prompt_sets import bundled_prompts, check_disjoint, load_pro
 from spillover.data.questions import bundled_questions, load_questions
 from spillover.errors import ConfigError
 from spillover.records import MultipleChoice, Prompt
-from spillover.study.config import PromptsSection
+from spillover.study.sections import PromptsSection
 
 
 def study_prompts(section: PromptsSection) -> dict[str, list[Prompt]]:

@@ -1,11 +1,13 @@
 """One model on one prompt file, outside of any study: completions, verdicts and scores."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spillover.data.concepts import BENIGN
 from spillover.data.prompt_sets import load_prompts
+from spillover.errors import ConfigError
 from spillover.evaluation import over_refusal_scores, refusal_scores
 from spillover.generation import EndpointGenerator, GenerationSettings, Generator, generate_cached
 from spillover.judges import make_judge
@@ -41,11 +43,20 @@ def evaluate_model(
 
     Returns:
         The refusal rates by concept, and over-refusal where there are benign prompts.
+
+    Raises:
+        InputError: If the judge, the prompts or the model cannot be used, or `out` holds a study.
+        EndpointError: If the server left prompts without an answer.
     """
     folder = RunFolder(out)
+    if folder.study.exists():
+        raise ConfigError(
+            f"{out}: holds the run of a study, whose scores would be overwritten; "
+            "choose another --out"
+        )
     judging = make_judge(judge)  # Before the model: a typo should not cost a load.
     prompts = load_prompts(prompts_file)
-    name = Path(model).name or model
+    name = os.path.basename(os.path.abspath(model))  # "." and ".." have a name, too.
     generator, source = _generator(model, name, load_options, endpoint, api_key)
     with reporter.task(f"{name}: answering", total=len(prompts)) as advance:
         completions = generate_cached(

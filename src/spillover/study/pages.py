@@ -4,8 +4,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spillover.data.concepts import BENIGN
 from spillover.errors import DataError
 from spillover.files import read_json, write_text
@@ -19,7 +17,7 @@ from spillover.study.artifacts import (
     load_scores,
     load_verdict_file,
 )
-from spillover.study.config import StudyConfig
+from spillover.study.config import StudyConfig, load_study
 from spillover.study.model_runs import ModelRun, model_runs
 
 SAMPLES_PER_CONCEPT = 4
@@ -37,12 +35,11 @@ def write_report(folder: RunFolder) -> Path:
         raise DataError(
             f"{folder.path}: holds no finished run (no manifest.json); run the study to its end"
         )
-    text = folder.study.read_text(encoding="utf-8")
-    config = StudyConfig.model_validate(yaml.safe_load(text))
+    config = load_study(folder.study)
     runs = model_runs(config)
     inputs = ReportInputs(
         title=config.name.replace("_", " "),
-        study=text,
+        study=folder.study.read_text(encoding="utf-8"),
         description=config.description,
         target_concepts=config.targets,
         concepts=config.prompts.concepts,

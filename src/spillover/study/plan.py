@@ -1,17 +1,20 @@
 """Which stages a study has, in order, and what each depends on."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spillover.files import file_fingerprint
-from spillover.study import stages
+from spillover.files import fingerprint
+from spillover.records import Prompt
+from spillover.study import stages, training_stages
 from spillover.study.artifacts import RunFolder
-from spillover.study.config import StudyConfig, UnlearnSection
+from spillover.study.config import StudyConfig
+from spillover.study.context import Context
+from spillover.study.datasets import study_prompts, study_questions
 from spillover.study.model_runs import ModelRun, model_runs
 from spillover.study.scoring import write_scores
-from spillover.study.stages import Context
+from spillover.study.sections import UnlearnSection
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Stage:
     outputs: tuple[Path, ...]
     "Files and folders that it makes."
     run: Callable[[Context], None]
-    scratch: tuple[Path, ...] = field(default=())
-    "What a stage that was started with other inputs may have left behind."
 
 
 def plan_study(config: StudyConfig, folder: RunFolder) -> list[Stage]:
-    """Return all stages but the report, in an order in which each finds what it needs."""
+    """Return all stages but the report, in an order in which each finds what it needs.
+
+    Raises:
+        InputError: If a prompt or question file is missing or wrong.
+    """
     plan = [_prompts_stage(config, folder)]
     for run in model_runs(config):
         plan += _making_stages(config, folder, run)
@@ -41,20 +46,18 @@ def plan_study(config: StudyConfig, folder: RunFolder) -> list[Stage]:
 
 
 def _prompts_stage(config: StudyConfig, folder: RunFolder) -> Stage:
-    section = config.prompts
-    files = [section.train, section.test, section.benign_train, section.benign_test]
     return Stage(
         name="prompts",
-        inputs={"prompts": section.model_dump(), "files": [file_state(file) for file in files]},
+        inputs={"prompts": _content(study_prompts(config.prompts))},
         needs=(),
         outputs=(folder.prompts("train"), folder.prompts("test")),
         run=stages.write_prompts,
     )
 
 
-def file_state(file: str | None) -> str | None:
-    """Return the content hash of a user's file; None for none."""
-    return file_fingerprint(Path(file)) if file is not None and Path(file).is_file() else None
+def _content(prompts: Mapping[str, Sequence[Prompt]]) -> str:
+    """Return a hash of what the prompts are, wherever they come from."""
+    return fingerprint({split: [p.to_dict() for p in found] for split, found in prompts.items()})
 
 
 def _model_inputs(config: StudyConfig) -> dict[str, Any]:
@@ -90,11 +93,16 @@ def _aligned_stages(config: StudyConfig, folder: RunFolder) -> list[Stage]:
     section = config.align
     if section is not None:
         inputs = {**_model_inputs(config), "seed": config.seeds[0]}
-        judge = config.evaluate.judge
+        judge, batch_size = config.evaluate.judge, config.evaluate.batch_size
         found.append(
             Stage(
                 name="align-data",
-                inputs={**inputs, "tokens": section.benign_tokens, "judge": judge},
+                inputs={
+                    **inputs,
+                    "tokens": section.benign_tokens,
+                    "judge": judge,
+                    "batch_size": batch_size,
+                },
                 needs=("prompts",),
                 outputs=(folder.examples("align"),),
                 run=lambda context: stages.collect_safety_data(context, section),
@@ -106,7 +114,7 @@ def _aligned_stages(config: StudyConfig, folder: RunFolder) -> list[Stage]:
                 inputs={**inputs, "align": section.model_dump()},
                 needs=("align-data",),
                 outputs=(folder.model("aligned"),),
-                run=lambda context: stages.align(context, section),
+                run=lambda context: training_stages.align(context, section),
             )
         )
     return [*found, _collect_stage(config, folder)]
@@ -151,7 +159,7 @@ def _unlearn_stage(
         },
         needs=("prompts", "collect") if aligned is None else ("prompts", "collect", "align"),
         outputs=(folder.model(run.artifact),),
-        run=lambda context: stages.unlearn(
+        run=lambda context: training_stages.unlearn(
             context,
             section,
             target=run.target,
@@ -189,7 +197,7 @@ def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> 
         found.append(
             Stage(
                 name=f"quiz-{name}",
-                inputs={**_model_inputs(config), "questions": _questions_state(section.capability)},
+                inputs={**_model_inputs(config), "questions": _questions(section.capability)},
                 needs=made_by,
                 outputs=(folder.answers(name),),
                 run=lambda context: stages.answer_quiz(context, name=name, adapter=adapter),
@@ -210,16 +218,21 @@ def _measured_model(
     return folder.model(run.artifact), (run.artifact,)
 
 
-def _questions_state(capability: str) -> list[str | None]:
-    return [capability, None if capability == "bundled" else file_state(capability)]
+def _questions(capability: str) -> str:
+    return fingerprint([question.to_dict() for question in study_questions(capability)])
 
 
 def _scores_stage(config: StudyConfig, folder: RunFolder) -> Stage:
+    runs = model_runs(config)
     kinds = ("judge", "answer", *(() if config.evaluate.capability is None else ("quiz",)))
     return Stage(
         name="scores",
-        inputs={"evaluate": config.evaluate.model_dump(), "seeds": config.seeds},
-        needs=tuple(f"{kind}-{r.artifact}" for r in model_runs(config) for kind in kinds),
+        inputs={
+            "evaluate": config.evaluate.model_dump(),
+            "seeds": config.seeds,
+            "models": [run.artifact for run in runs],  # Their order is that of the rows.
+        },
+        needs=tuple(f"{kind}-{run.artifact}" for run in runs for kind in kinds),
         outputs=(
             folder.scores,
             folder.scores.with_suffix(".parquet"),

@@ -5,13 +5,17 @@ needs, and its outputs are there. A stage that was started with the same fingerp
 what it left behind; with another one, it starts afresh.
 """
 
+import errno
 import fcntl
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
 
 from spillover import __version__
 from spillover.errors import ConfigError, StorageError
@@ -24,12 +28,18 @@ from spillover.files import (
     write_text,
 )
 from spillover.study.artifacts import RunFolder
-from spillover.study.config import StudyConfig
+from spillover.study.config import StudyConfig, study_name
+from spillover.study.context import Context
 from spillover.study.manifest import describe_environment
 from spillover.study.pages import write_report
 from spillover.study.plan import Stage, plan_study
 from spillover.study.progress import Reporter
-from spillover.study.stages import Context
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
+"What `files.write_bytes` names a file before it is whole."
+
+_ALMOST_NOTHING = 1 << 20
+"Bytes; a disk with less has no room for what a model writes."
 
 
 class StageState(NamedTuple):
@@ -39,27 +49,32 @@ class StageState(NamedTuple):
     is_done: bool
 
 
-def run_study(config: StudyConfig, out: Path, *, reporter: Reporter) -> Path:
+def run_study(config: StudyConfig, out: Path, *, reporter: Reporter | None = None) -> Path:
     """Run what is not done yet and write the report.
 
     Args:
         config: The study.
         out: The run folder; made if missing.
-        reporter: Where progress is shown.
+        reporter: Where progress is shown; None for the terminal.
 
     Returns:
         The report's path.
 
     Raises:
         ConfigError: If the folder holds another study or something else.
-        StorageError: If another process is at work in the folder, or it cannot be written.
+        InputError: If a prompt or question file is missing or wrong.
+        StorageError: If another process is at work in the folder, it cannot be written, or the
+            disk is full.
     """
     folder = RunFolder(out)
     _check_folder(config, folder)
+    plan = plan_study(config, folder)
     with _lock(out):
+        _remove_leftovers(out)
         write_text(folder.study, config.to_yaml())
-        context = Context(config=config, folder=folder, reporter=reporter)
-        plan = plan_study(config, folder)
+        if not all(_is_done(stage, plan, folder) for stage in plan):
+            folder.manifest.unlink(missing_ok=True)  # From here on the run is not a finished one.
+        context = Context(config=config, folder=folder, reporter=reporter or Reporter())
         for number, stage in enumerate(plan, start=1):
             _run_stage(stage, context, plan, place=f"{number}/{len(plan)}")
         write_json(folder.manifest, _manifest(config, folder, plan))
@@ -78,9 +93,7 @@ def _check_folder(config: StudyConfig, folder: RunFolder) -> None:
     if folder.path.exists() and not folder.path.is_dir():
         raise ConfigError(f"{folder.path}: is a file; choose another --out")
     if folder.study.exists():
-        import yaml
-
-        found = yaml.safe_load(folder.study.read_text(encoding="utf-8")).get("name")
+        found = study_name(folder.study)
         if found != config.name:
             raise ConfigError(
                 f"{folder.path}: holds a run of study {found!r}, not {config.name!r}; "
@@ -90,6 +103,13 @@ def _check_folder(config: StudyConfig, folder: RunFolder) -> None:
         raise ConfigError(
             f"{folder.path}: is not empty and holds no study.yaml; choose another --out"
         )
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove the temporary files of writes that a kill cut short; call it under the lock."""
+    for path in out.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 @contextmanager
@@ -120,6 +140,8 @@ def _run_stage(stage: Stage, context: Context, plan: Sequence[Stage], *, place: 
         return
     key = _key(stage, folder)
     started = folder.stage(stage.name).with_suffix(".started.json")
+    # First of all: a mark that stayed would call what is made from here on its own.
+    folder.stage(stage.name).unlink(missing_ok=True)
     if not started.exists() or read_json(started)["key"] != key:
         for path in stage.outputs:
             _remove(path)
@@ -127,15 +149,41 @@ def _run_stage(stage: Stage, context: Context, plan: Sequence[Stage], *, place: 
     before = float(read_json(started)["seconds"])
     begin = time.monotonic()
     try:
-        stage.run(context)
+        with _naming_full_disk(stage.name, folder.path):
+            stage.run(context)
     finally:
         seconds = before + time.monotonic() - begin
-        write_json(started, {"key": key, "seconds": seconds})
+        with suppress(StorageError):  # The error on its way, if any, says more.
+            write_json(started, {"key": key, "seconds": seconds})
     outputs = {_relative(path, folder): _state(path) for path in stage.outputs}
     mark = {"key": key, "outputs": outputs, "seconds": round(seconds, 1)}
     write_json(folder.stage(stage.name), mark)
     started.unlink()
     context.reporter.say(f"{place} {stage.name}: done in {seconds:.0f} s")
+
+
+@contextmanager
+def _naming_full_disk(stage: str, out: Path) -> Iterator[None]:
+    """Turn what libraries raise when the disk is full, each its own, into one clear error."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not _is_full(error, out):
+            raise
+        raise StorageError(
+            f"{out}: the disk became full in stage {stage!r}; free some space and give the same "
+            "command again, it goes on where it was"
+        ) from error
+
+
+def _is_full(error: Exception, out: Path) -> bool:
+    # torch's writer says neither why it failed nor with which number.
+    is_torch = type(error) is RuntimeError and "PytorchStreamWriter" in str(error)
+    return (
+        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or (isinstance(error, SafetensorError) and "os error 28" in str(error))
+        or (is_torch and shutil.disk_usage(out).free < _ALMOST_NOTHING)
+    )
 
 
 def _remove(path: Path) -> None:

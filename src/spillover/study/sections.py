@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from spillover.data.concepts import BENIGN, CONCEPTS
-from spillover.judges import make_judge
+from spillover.judges import JUDGES
 
 
 class Section(BaseModel):
@@ -20,7 +20,7 @@ class ModelSection(Section):
     source: str = "embedded"
     "`embedded`, a hub id, a folder, an adapter folder or a GGUF file."
     adapter: str | None = None
-    dtype: str = "bfloat16"
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     device: str = "auto"
     revision: str | None = None
     chat_template: str | None = None
@@ -61,9 +61,9 @@ class AdapterSection(Section):
     rank: int = Field(default=16, ge=1)
     alpha: int | None = None
     "Default: the rank."
-    target_modules: tuple[str, ...] | None = None
+    target_modules: tuple[str, ...] | None = Field(default=None, min_length=1)
     "Default: all linear modules of a layer."
-    layers: tuple[int, ...] | None = None
+    layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     "Layer indices from 0; default all."
     first_layer: int = Field(default=0, ge=0)
     "Adapt this layer and those above it; layers below need no backward pass."
@@ -77,12 +77,17 @@ class AdapterSection(Section):
         return self
 
 
+Scheduler = Literal[
+    "constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"
+]
+
+
 class TrainingSection(Section):
     """Optimisation, shared by all training stages."""
 
     steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
-    scheduler: str = "constant"
+    scheduler: Scheduler = "constant"
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -90,6 +95,15 @@ class TrainingSection(Section):
     checkpoint_every: int = Field(default=10, ge=1)
     adapter: AdapterSection | None = Field(default_factory=AdapterSection)
     "`null` trains all weights."
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> "TrainingSection":
+        if self.scheduler == "constant" and self.warmup_steps:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps}, but scheduler `constant` has no warm-up; "
+                "use constant_with_warmup"
+            )
+        return self
 
 
 class AlignSection(TrainingSection):
@@ -102,17 +116,46 @@ class AlignSection(TrainingSection):
     benign_tokens: int = Field(default=32, ge=1)
     "Tokens of the model's own answers to benign prompts."
 
+    @field_validator("accumulation")
+    @classmethod
+    def _check_accumulation(cls, accumulation: int) -> int:
+        if accumulation != 1:
+            raise ValueError(f"is {accumulation}; a step of `align` is one batch, so give 1")
+        return accumulation
+
 
 class UnlearnSection(TrainingSection):
     """Unlearning the target's refusals."""
+
+    objectives: ClassVar[tuple[str, ...]] = ("npo", "gradient_ascent")
+    "What `objective` may be: those with a forget set and no retain set."
 
     objective: str = "npo"
     beta: float = Field(default=0.1, gt=0)
     forget_per_step: int = Field(default=8, ge=1)
 
+    @field_validator("objective")
+    @classmethod
+    def _check_objective(cls, name: str) -> str:
+        if name not in cls.objectives:
+            raise ValueError(f"{name!r} cannot be used here; choose {' or '.join(cls.objectives)}")
+        return name
+
+    @model_validator(mode="after")
+    def _check_accumulation(self) -> "UnlearnSection":
+        if self.forget_per_step % self.accumulation:
+            raise ValueError(
+                f"accumulation {self.accumulation} must divide forget_per_step "
+                f"{self.forget_per_step}"
+            )
+        return self
+
 
 class ContainSection(UnlearnSection):
     """Unlearning with a retain set, from the aligned model."""
+
+    objectives: ClassVar[tuple[str, ...]] = ("anpo",)
+    "What `objective` may be: those with a forget and a retain set."
 
     objective: str = "anpo"
     forget_weight: float = Field(default=1.0, ge=0)
@@ -144,6 +187,13 @@ class EvaluateSection(Section):
     capability: str | None = "bundled"
     "`bundled`, a JSONL of multiple-choice questions, or null."
     ema_threshold: float = Field(default=0.15, gt=0, lt=1)
+
+    @field_validator("judge")
+    @classmethod
+    def _check_judge(cls, name: str) -> str:
+        if name not in JUDGES:
+            raise ValueError(f"{name!r} is not known; choose one of {', '.join(JUDGES)}")
+        return name
 
 
 class MonitorSection(Section):
