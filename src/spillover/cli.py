@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from spillover import __version__
@@ -137,7 +138,7 @@ def _print_scores(scores: "Sequence[Score]") -> None:
         shown = "-" if score.value is None else f"{score.value:.2f}"
         interval = "-" if score.ci_low is None else f"{score.ci_low:.2f} to {score.ci_high:.2f}"
         n_invalid = str(score.n_invalid)
-        table.add_row(score.metric, score.concept, shown, interval, str(score.n), n_invalid)
+        table.add_row(score.metric, escape(score.concept), shown, interval, str(score.n), n_invalid)
     console.print(table)
 
 

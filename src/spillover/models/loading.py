@@ -103,14 +103,11 @@ def load_model(
         folder = resolve_source(adapter_base(folder))
     if adapter is not None:
         chain.append(Path(adapter))
-    if revision is not None and isinstance(folder, Path):
-        raise ModelError(
-            f"revision {revision!r}: {folder} is a folder; only a hub id has revisions"
-        )
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    commit = _commit_of(folder, revision)
+    options = {"revision": commit, "trust_remote_code": trust_remote_code}
     tokenizer = _load_tokenizer(folder, chat_template=chat_template, **options)
     model = _load_weights(folder, dtype=torch_dtype, **options)
-    weights = _weights_fingerprint(folder, model)
+    weights = _weights_fingerprint(folder, commit)
     for step in chain:
         model = apply_adapter(model, step, base_fingerprint=weights)
         weights = fingerprint([weights, adapter_fingerprint(step)])
@@ -140,6 +137,25 @@ def _base_and_adapters(source: str | Path) -> tuple[Path | str, list[Path]]:
         chain.insert(0, folder)
         folder = resolve_source(adapter_base(folder))
     return folder, chain
+
+
+def _commit_of(source: Path | str, revision: str | None) -> str | None:
+    """Return the commit that a hub id's revision means now, so that all files are of one state."""
+    from transformers.utils.hub import cached_file
+
+    if isinstance(source, Path):
+        if revision is not None:
+            raise ModelError(
+                f"revision {revision!r}: {source} is local; only hub ids have revisions"
+            )
+        return None
+    try:
+        config = cached_file(source, "config.json", revision=revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{source}: the model cannot be found ({_first_line(error)}); {_remedy(source)}"
+        ) from error
+    return Path(str(config)).parent.name  # A cache folder .../snapshots/<commit>/.
 
 
 def _check_vocabulary(model: Any, chat: Chat, *, name: str) -> None:
@@ -227,14 +243,11 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _weights_fingerprint(source: Path | str, model: Any) -> str:
-    if isinstance(source, Path):
-        states = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in source.iterdir()]
-        return _folder_fingerprint(source.resolve(), tuple(sorted(states)))
-    commit = getattr(model.config, "_commit_hash", None)
-    if commit is None:
-        raise ModelError(f"{source}: the hub gave no commit hash, so results could not be traced")
-    return fingerprint([source, commit])
+def _weights_fingerprint(source: Path | str, commit: str | None) -> str:
+    if isinstance(source, str):
+        return fingerprint([source, commit])
+    states = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in source.iterdir()]
+    return _folder_fingerprint(source.resolve(), tuple(sorted(states)))
 
 
 @lru_cache(maxsize=32)

@@ -1,0 +1,72 @@
+"""A tiny aligned model, a study of it that takes seconds, and one finished run of that study."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from spillover.study.artifacts import RunFolder
+from spillover.study.config import load_study
+from spillover.study.progress import quiet_reporter
+from spillover.study.runner import run_study
+from tests.study import small
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Use one thread: for models this small, sharing the work costs more than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def aligned_model(tmp_path_factory, one_thread):
+    """Return the folder of a tiny model that refuses three concepts."""
+    return small.write_aligned_model(tmp_path_factory.mktemp("aligned"))
+
+
+@pytest.fixture(scope="session")
+def study_files(tmp_path_factory, aligned_model):
+    """Return a folder with prompt and question files, and `study.yaml` over them."""
+    return small.write_study(tmp_path_factory.mktemp("study"), model=aligned_model)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, study_files):
+    """Return the folder of a whole run; shared, so tests must leave it as it was."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    run_study(load_study(study_files / "study.yaml"), out, reporter=quiet_reporter())
+    return RunFolder(out)
+
+
+@pytest.fixture
+def own_run(finished_run, tmp_path):
+    """Return a copy of the whole run that a test may change."""
+    shutil.copytree(finished_run.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def small_study(study_files):
+    """Return a function that loads the small study with overrides."""
+
+    def load(*overrides, **options):
+        return load_study(study_files / "study.yaml", overrides=overrides, **options)
+
+    return load
+
+
+@pytest.fixture
+def edited_study(study_files, tmp_path):
+    """Return a function that writes the small study with other keys and returns the file."""
+
+    def write(**changes):
+        content = yaml.safe_load((study_files / "study.yaml").read_text(encoding="utf-8"))
+        path = tmp_path / "edited.yaml"
+        path.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
+        return path
+
+    return write
