@@ -166,7 +166,7 @@ def test_a_folder_without_an_adapter_is_refused(tiny, tmp_path):
 
 def test_an_adapter_that_names_no_base_is_refused_with_the_remedy(tiny, tmp_path):
     changed_config(saved(tiny, tmp_path), base_model_name_or_path=None)
-    with pytest.raises(ModelError, match="base_model_name_or_path is missing.*as `adapter`"):
+    with pytest.raises(ModelError, match=r"base_model_name_or_path is missing.*as `adapter`"):
         adapter_base(tmp_path)
 
 

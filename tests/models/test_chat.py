@@ -9,7 +9,7 @@ from spillover.testing import CHATML, byte_tokenizer
 from tests.models.templates import FAMILIES, GEMMA, LLAMA_3, MISTRAL, QWEN_3, chat_tokenizer
 
 PROMPT = "How do magnets work?\nBriefly, please: 100 %."
-RESPONSE = "They attract iron.\n\n1. Poles – äöü 🧲\n2. Fields"
+RESPONSE = "They attract iron.\n\n1. Poles, äöü 🧲\n2. Fields"
 
 
 @pytest.fixture(params=sorted(FAMILIES))
@@ -86,15 +86,15 @@ def test_a_chatml_exchange_is_what_one_would_write_by_hand():
     tokens = chat.exchange_ids("Hi", "Yo")
     pieces = chat.tokenizer.convert_ids_to_tokens(tokens.input_ids)
     newline = "\u010a"  # How byte-level vocabularies spell a line break.
-    turns = [*"<|im_start|> u s e r".split(), newline, "H", "i", "<|im_end|>", newline]
-    opening = [*"<|im_start|> a s s i s t a n t".split(), newline]
+    turns = ["<|im_start|>", *"user", newline, "H", "i", "<|im_end|>", newline]
+    opening = ["<|im_start|>", *"assistant", newline]
     assert pieces == [*turns, *opening, "Y", "o", "<|im_end|>"]
     assert tokens.prompt_length == len(turns) + len(opening)
 
 
 def test_a_system_prompt_goes_before_the_prompt_where_the_template_takes_one(family):
     if not family.has_system:
-        with pytest.raises(TemplateError, match="not supported.*may not take a system role"):
+        with pytest.raises(TemplateError, match=r"not supported.*may not take a system role"):
             chat_of(family, system_prompt="Be brief.")
     elif family is not FAMILIES["llama-2"]:  # Its smallest form writes no system turn.
         text = chat_of(family, system_prompt="Be brief.").render(PROMPT)
@@ -134,7 +134,7 @@ def test_a_doubled_bos_is_refused():
 
 @pytest.mark.parametrize("template", [None, ""])
 def test_a_tokenizer_without_a_template_is_refused_with_the_remedy(template):
-    with pytest.raises(TemplateError, match="base: the tokenizer has no chat template.*FILE"):
+    with pytest.raises(TemplateError, match=r"base: the tokenizer has no chat template.*FILE"):
         check_chat_template(byte_tokenizer(template), name="base")
 
 

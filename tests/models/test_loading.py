@@ -162,7 +162,7 @@ def test_a_revision_of_a_folder_is_refused(folder):
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/nowhere-at-all", "a/b/c"])
 def test_a_path_where_nothing_is_is_refused(name):
-    with pytest.raises(ModelError, match="no such model folder; give a folder, a .gguf file"):
+    with pytest.raises(ModelError, match=r"no such model folder; give a folder, a .gguf file"):
         load(name)
 
 
@@ -191,7 +191,7 @@ def test_a_device_that_is_not_there_is_refused(folder):
 def test_a_folder_without_a_tokenizer_is_refused(folder):
     for file in folder.glob("*token*"):
         file.unlink()
-    with pytest.raises(ModelError, match="its tokenizer cannot be loaded.*needs config.json"):
+    with pytest.raises(ModelError, match=r"its tokenizer cannot be loaded.*needs config.json"):
         load(folder)
 
 

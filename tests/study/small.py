@@ -4,7 +4,6 @@ Its tokenizer is a byte-level BPE over its own few sentences, so most words are 
 """
 
 import json
-from pathlib import Path
 
 import torch
 import yaml
@@ -27,9 +26,31 @@ FORMS = {
 
 CONCEPTS = ("disinformation", "safety", "privacy")
 THINGS = (
-    "lamp river mayor bridge doctor garden train clock singer island tower farmer "
-    "ship baker castle pilot forest teacher window judge market painter rocket sailor"
-).split()
+    "lamp",
+    "river",
+    "mayor",
+    "bridge",
+    "doctor",
+    "garden",
+    "train",
+    "clock",
+    "singer",
+    "island",
+    "tower",
+    "farmer",
+    "ship",
+    "baker",
+    "castle",
+    "pilot",
+    "forest",
+    "teacher",
+    "window",
+    "judge",
+    "market",
+    "painter",
+    "rocket",
+    "sailor",
+)
 N_TRAIN = 16
 
 
@@ -60,7 +81,7 @@ def write_questions(path):
     return str(path)
 
 
-def write_aligned_model(folder, *, steps=40):
+def write_aligned_model(folder, *, steps=80):
     """Train a two-layer model to refuse three concepts and answer the rest; save and return it."""
     tokenizer = _tokenizer()
     sizes = {**TINY_FAMILIES["llama"], "hidden_size": 48, "head_dim": 12, "intermediate_size": 96}
@@ -150,17 +171,17 @@ def write_study(folder, *, model):
         "targets": ["safety"],
         "unlearn": {
             "steps": 6,
-            "learning_rate": 0.02,
+            "learning_rate": 0.01,
             "forget_per_step": 4,
             "checkpoint_every": 2,
             "adapter": {"rank": 4},
         },
         "contain": {
-            "steps": 6,
-            "learning_rate": 0.02,
+            "steps": 16,
+            "learning_rate": 0.01,
             "forget_per_step": 4,
-            "retain_weight": 3.0,
-            "checkpoint_every": 2,
+            "retain_weight": 6.0,
+            "checkpoint_every": 4,
             "adapter": {"rank": 4},
         },
         "monitor": {"every": 2, "prompts_per_concept": 4},

@@ -1,7 +1,8 @@
-"""Pairs of prompts that say nearly the same, by shared character 5-grams and shared words."""
+"""Pairs of prompts that say nearly the same, by the character 5-grams that they share."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from spillover.data.prompt_sets import normalise
@@ -30,21 +31,17 @@ def near_duplicates(prompts: Sequence[Prompt], *, threshold: float = 0.5) -> lis
         [('a', 'b')]
     """
     grams = [_grams(prompt.prompt) for prompt in prompts]
-    by_gram: dict[str, list[int]] = defaultdict(list)
-    for index, found in enumerate(grams):
+    holders: dict[str, list[int]] = defaultdict(list)  # Earlier prompts that hold a 5-gram.
+    pairs = []
+    for later, found in enumerate(grams):
+        shared = Counter(chain.from_iterable(holders[gram] for gram in found))
+        for earlier, count in shared.items():
+            similarity = count / (len(grams[earlier]) + len(found) - count)
+            if similarity >= threshold:
+                pairs.append((earlier, later, similarity))
         for gram in found:
-            by_gram[gram].append(index)
-    shared: dict[tuple[int, int], int] = defaultdict(int)
-    for indices in by_gram.values():
-        for position, i in enumerate(indices):
-            for j in indices[position + 1 :]:
-                shared[(i, j)] += 1
-    found_pairs = []
-    for (i, j), count in sorted(shared.items()):
-        similarity = count / (len(grams[i]) + len(grams[j]) - count)
-        if similarity >= threshold:
-            found_pairs.append(NearDuplicate(prompts[i].id, prompts[j].id, similarity))
-    return found_pairs
+            holders[gram].append(later)
+    return [NearDuplicate(prompts[i].id, prompts[j].id, value) for i, j, value in sorted(pairs)]
 
 
 def _grams(text: str) -> frozenset[str]:

@@ -3,7 +3,7 @@
 Knows no model. A harmful prompt set holds prompts only; answers come from models at run time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,7 @@ def load_prompts(path: Path, *, concept: str | None = None) -> list[Prompt]:
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
         prompt = _prompt_from_row(row, where=where, number=number, concept=concept)
-        if prompt.id in found:
-            raise DataError(f"{where}: id {prompt.id!r} was used before; ids must be unique")
+        check_unused(prompt.id, found, where=where)
         found[prompt.id] = prompt
     if not found:
         raise DataError(f"{path}: there are no prompts in it; each line is one JSON object")
@@ -66,14 +65,29 @@ def _prompt_from_row(
     row: Mapping[str, Any], *, where: str, number: int, concept: str | None
 ) -> Prompt:
     text = user_turn(row["messages"], where=where) if "messages" in row else row.get("prompt")
-    found_concept = row.get("concept", concept)
+    found_concept = concept if row.get("concept") is None else row["concept"]
     return Prompt(
-        id=str(row.get("id", number)),
+        id=identity(row, number=number),
         prompt=required_text(text, field="prompt", where=where),
         concept=required_text(found_concept, field="concept", where=where),
-        split=str(row.get("split", "")),
-        form=str(row.get("form", "")),
+        split=str(row.get("split") or ""),
+        form=str(row.get("form") or ""),
     )
+
+
+def identity(row: Mapping[str, Any], *, number: int) -> str:
+    """Return the row's id; its line number where it has none."""
+    return str(number if row.get("id") is None else row["id"])
+
+
+def check_unused(identity: str, used: Container[str], *, where: str) -> None:
+    """Refuse an id that another line has.
+
+    Raises:
+        DataError: If it was used before; the message names file and line.
+    """
+    if identity in used:
+        raise DataError(f"{where}: id {identity!r} was used before; ids must be unique")
 
 
 def required_text(value: object, *, field: str, where: str) -> str:
@@ -88,6 +102,11 @@ def required_text(value: object, *, field: str, where: str) -> str:
         raise DataError(f"{where}: field {field!r} is a {type(value).__name__}, not a string")
     if not value.strip():
         raise DataError(f"{where}: field {field!r} is empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError(
+            f"{where}: field {field!r} holds half of a surrogate pair, which is no character and "
+            "which no tokenizer takes; remove the escape \\ud800 to \\udfff or complete the pair"
+        )
     return value
 
 
@@ -111,7 +130,7 @@ def load_examples(path: Path, *, concept: str = "user") -> list[Example]:
     Raises:
         DataError: If a line breaks a rule or the file is empty; it names file and line.
     """
-    examples = []
+    examples: dict[str, Example] = {}
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
         if "messages" in row:
@@ -121,12 +140,17 @@ def load_examples(path: Path, *, concept: str = "user") -> list[Example]:
             prompt = required_text(row.get("prompt"), field="prompt", where=where)
             answer = row.get("response", row.get("completion"))
             response = required_text(answer, field="response", where=where)
-        identity = str(row.get("id", number))
-        found = str(row.get("concept", concept))
-        examples.append(Example(id=identity, prompt=prompt, response=response, concept=found))
+        example = Example(
+            id=identity(row, number=number),
+            prompt=prompt,
+            response=response,
+            concept=concept if row.get("concept") is None else str(row["concept"]),
+        )
+        check_unused(example.id, examples, where=where)
+        examples[example.id] = example
     if not examples:
         raise DataError(f"{path}: there are no examples in it; each line is one JSON object")
-    return examples
+    return list(examples.values())
 
 
 def check_disjoint(train: Iterable[Prompt], test: Iterable[Prompt]) -> None:

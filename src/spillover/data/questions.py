@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from spillover.data.prompt_sets import required_text
+from spillover.data.prompt_sets import check_unused, identity, required_text
 from spillover.errors import DataError
 from spillover.files import read_jsonl
 from spillover.records import MultipleChoice
@@ -26,22 +26,22 @@ def load_questions(path: Path) -> list[MultipleChoice]:
     Raises:
         DataError: If a line breaks a rule or the file is empty; it names file and line.
     """
-    questions = []
+    questions: dict[str, MultipleChoice] = {}
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
         choices = _choices(row, where=where)
-        questions.append(
-            MultipleChoice(
-                id=str(row.get("id", number)),
-                subject=str(row.get("subject", "general")),
-                question=required_text(row.get("question"), field="question", where=where),
-                choices=choices,
-                answer=_answer(row.get("answer"), len(choices), where=where),
-            )
+        question = MultipleChoice(
+            id=identity(row, number=number),
+            subject=str(row.get("subject") or "general"),
+            question=required_text(row.get("question"), field="question", where=where),
+            choices=choices,
+            answer=_answer(row.get("answer"), len(choices), where=where),
         )
+        check_unused(question.id, questions, where=where)
+        questions[question.id] = question
     if not questions:
         raise DataError(f"{path}: there are no questions in it; each line is one JSON object")
-    return questions
+    return list(questions.values())
 
 
 def _choices(row: Mapping[str, Any], *, where: str) -> tuple[str, ...]:

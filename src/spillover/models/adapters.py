@@ -141,8 +141,9 @@ def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
         with _quiet_peft():
             wrapped = PeftModel.from_pretrained(model, folder)
     except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"{folder}: the adapter does not fit this base model ({' '.join(str(error).split())[:300]}); "
+            f"{folder}: the adapter does not fit this base model ({reason}); "
             f"its configuration names {adapter_base(folder)!r}"
         ) from error
     _check_all_loaded(wrapped, folder)

@@ -96,11 +96,7 @@ def load_model(
         TemplateError: If the chat template gives no clean response span.
     """
     torch_dtype, torch_device = parse_dtype(dtype), parse_device(device)
-    folder = resolve_source(source)
-    chain: list[Path] = []
-    while isinstance(folder, Path) and is_adapter_folder(folder):
-        chain.insert(0, folder)
-        folder = resolve_source(adapter_base(folder))
+    folder, chain = _base_and_adapters(source)
     if adapter is not None:
         chain.append(Path(adapter))
     commit = _commit_of(folder, revision)

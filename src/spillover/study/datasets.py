@@ -1,6 +1,7 @@
 """Which prompts a study uses: the user's files where given, else the bundled ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spillover.data.concepts import BENIGN
@@ -26,15 +27,22 @@ def study_prompts(section: PromptsSection) -> dict[str, list[Prompt]]:
     for split, (harmful, benign) in files.items():
         own = _own_prompts(harmful, section.concepts, key=f"prompts.{split}")
         own |= _own_prompts(benign, BENIGN, key=f"prompts.benign_{split}")
-        found[split] = [
-            prompt
+        by_concept = {
+            concept: own.get(concept) or bundled_prompts(concept, split=split)
             for concept in (*section.concepts, *BENIGN)
-            for prompt in (own.get(concept) or bundled_prompts(concept, split=split))[
-                : section.limit
-            ]
-        ]
+        }
+        found[split] = _with_unique_ids(
+            [prompt for prompts in by_concept.values() for prompt in prompts[: section.limit]]
+        )
     check_disjoint(found["train"], found["test"])
     return found
+
+
+def _with_unique_ids(prompts: list[Prompt]) -> list[Prompt]:
+    """Put the concept before each id where files, each unique in itself, share some."""
+    if len({prompt.id for prompt in prompts}) == len(prompts):
+        return prompts
+    return [replace(prompt, id=f"{prompt.concept}/{prompt.id}") for prompt in prompts]
 
 
 def _own_prompts(file: str | None, concepts: Sequence[str], *, key: str) -> dict[str, list[Prompt]]:

@@ -133,6 +133,8 @@ def _collect_stage(config: StudyConfig, folder: RunFolder) -> Stage:
         inputs={
             **_model_inputs(config),
             "max_new_tokens": config.collect.max_new_tokens,
+            "retain_limit": config.collect.retain_limit,
+            "targets": config.targets,
             "judge": [evaluate.judge, evaluate.deflection_is_refusal],
             "batch_size": evaluate.batch_size,
         },

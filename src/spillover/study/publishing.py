@@ -7,6 +7,11 @@ from spillover.files import read_json, write_bytes, write_json, write_text
 from spillover.study.cards import model_card
 from spillover.study.context import Context
 
+FINISHED = "finished"
+"Name of the file that marks a training's work folder as holding its result."
+
+_NOT_COPIED = ("metrics.jsonl", FINISHED)
+
 
 def is_published(folder: Path) -> bool:
     """Return whether a model's folder is whole: the metrics are the last that is written."""
@@ -29,7 +34,7 @@ def publish(context: Context, work: Path, folder: Path, *, start: Path | None, n
         concatenate_adapters(start, work, folder)
     else:
         for file in work.iterdir():
-            if file.suffix != ".jsonl" and file.is_file():
+            if file.name not in _NOT_COPIED and file.is_file():
                 shutil.copy2(file, folder / file.name)
     is_adapter = is_adapter_folder(folder)
     if is_adapter:

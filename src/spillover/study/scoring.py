@@ -139,6 +139,8 @@ def _recoveries(measured: Sequence[Measured], config: StudyConfig) -> list[Recov
             continue
         aligned = by_artifact["aligned"]
         unlearned = by_artifact[contained.run.artifact.replace("contained-", "unlearned-", 1)]
+        if not _share_others(aligned, unlearned, contained, target=contained.run.target):
+            continue  # One concept only, or a model that says nothing that can be judged.
         rows.append(
             recovery(
                 aligned.refusals,
@@ -154,3 +156,12 @@ def _recoveries(measured: Sequence[Measured], config: StudyConfig) -> list[Recov
             )
         )
     return rows
+
+
+def _share_others(*sides: Measured, target: str) -> bool:
+    """Return whether a prompt of another concept than the target has a valid verdict everywhere."""
+    valid = [
+        {(v.concept, v.id) for v in side.refusals if v.label != "invalid" and v.concept != target}
+        for side in sides
+    ]
+    return bool(set.intersection(*valid))

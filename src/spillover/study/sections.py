@@ -175,6 +175,8 @@ class CollectSection(Section):
     max_new_tokens: int = Field(default=32, ge=1)
     min_forget: int = Field(default=16, ge=1)
     "Fewer refusals of the target than this stop the study."
+    retain_limit: int | None = Field(default=None, ge=1)
+    "Training prompts asked of each set that is no target; null for all."
 
 
 class EvaluateSection(Section):

@@ -3,6 +3,7 @@
 The order of the stages, and what is skipped, is `plan.py`'s and `runner.py`'s.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,12 +126,23 @@ def _example(completion: Completion) -> Example:
     )
 
 
+def _prompts_to_collect(context: Context) -> list[Prompt]:
+    """Return all training prompts of the targets, and up to `retain_limit` of every other set."""
+    limit = context.config.collect.retain_limit
+    asked: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in load_prompt_file(context.folder.prompts("train")):
+        is_target = prompt.concept in context.config.targets
+        if is_target or limit is None or len(asked[prompt.concept]) < limit:
+            asked[prompt.concept].append(prompt)
+    return [prompt for prompts in asked.values() for prompt in prompts]
+
+
 def collect_refusals(context: Context, *, aligned: Path | None) -> None:
     """Write what the aligned model refuses and answers on the training prompts, in its words."""
     completions = generate(
         context,
         context.load(aligned),
-        load_prompt_file(context.folder.prompts("train")),
+        _prompts_to_collect(context),
         name="aligned",
         max_new_tokens=context.config.collect.max_new_tokens,
         title="aligned: collecting refusals",

@@ -16,7 +16,7 @@ from spillover.records import Example, Prompt
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.artifacts import load_example_file, load_prompt_file
 from spillover.study.context import Context
-from spillover.study.publishing import is_published, publish
+from spillover.study.publishing import FINISHED, is_published, publish
 from spillover.study.sections import (
     AdapterSection,
     AlignSection,
@@ -29,9 +29,6 @@ if TYPE_CHECKING:  # torch is imported by the stages that need it, not by `spill
     from spillover.models.loading import LoadedModel
     from spillover.training.batching import TrainingUnit
     from spillover.training.train import LoraSettings, MonitorSettings, TrainingSettings
-
-FINISHED = "finished"
-"Name of the file that marks a training's work folder as holding its result."
 
 
 def align(context: Context, section: AlignSection) -> None:

@@ -1,0 +1,160 @@
+"""Local generation against plain `generate`, one prompt at a time."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+from spillover.generation import GenerationSettings
+from spillover.generation.hf import HFGenerator
+from spillover.generation.protocol import Generator
+from spillover.models import edit_activations
+from spillover.records import Prompt
+from spillover.testing import tiny_model
+from tests.models.builders import random_lora
+
+PROMPTS = [
+    Prompt(id=f"p{i}", prompt=text, concept="benign_plain")
+    for i, text in enumerate(["Hi", "What is a very long question?", "Why?", "a b c", "Zürich 🧲"])
+]
+GREEDY = GenerationSettings(max_new_tokens=12, batch_size=2)
+SAMPLED = GenerationSettings(max_new_tokens=12, batch_size=2, temperature=1.0, seed=5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A tiny model whose answers vary: the head is sharpened, and it now and then stops."""
+    loaded = tiny_model(tmp_path_factory.mktemp("varied"))
+    with torch.no_grad():
+        loaded.model.lm_head.weight.mul_(40)
+    return loaded
+
+
+def texts(loaded, *, prompts=PROMPTS, settings=GREEDY, **options):
+    completions = HFGenerator(loaded, "m").generate(prompts, settings=settings, **options)
+    return [completion.response for completion in completions]
+
+
+def plain_greedy(loaded, prompt, *, max_new_tokens=12):
+    """Tokens that the model's own `generate` gives for one prompt, cut at the stop token."""
+    ids = torch.tensor([loaded.chat.prompt_ids(prompt.prompt)])
+    output = loaded.model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+    )
+    new = output[0, ids.shape[1] :].tolist()
+    return new[: new.index(loaded.chat.stop_id)] if loaded.chat.stop_id in new else new
+
+
+def test_it_is_a_generator(model):
+    assert isinstance(HFGenerator(model, "m"), Generator)
+    assert HFGenerator(model, "m").fingerprint == model.fingerprint
+
+
+def test_completions_come_in_the_order_of_the_prompts(model):
+    completions = HFGenerator(model, "m").generate(PROMPTS, settings=GREEDY)
+    found = [(c.id, c.prompt, c.concept, c.model) for c in completions]
+    assert found == [(p.id, p.prompt, p.concept, "m") for p in PROMPTS]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_greedy_batches_equal_plain_generate_one_by_one(model, batch_size):
+    settings = dataclasses.replace(GREEDY, batch_size=batch_size)
+    completions = HFGenerator(model, "m").generate(PROMPTS, settings=settings)
+    for prompt, completion in zip(PROMPTS, completions, strict=True):
+        expected = plain_greedy(model, prompt)
+        assert completion.response == model.chat.decode(expected)
+        assert completion.n_tokens == len(expected)
+        assert completion.finish_reason == ("length" if len(expected) == 12 else "stop")
+    assert len({completion.response for completion in completions}) > 1
+
+
+def test_a_response_ends_before_its_stop_token(model):
+    loaded = copy.deepcopy(model)
+    with torch.no_grad():  # Whatever is asked: the stop token at once.
+        loaded.model.lm_head.weight.zero_()
+        loaded.model.model.norm.weight.zero_()
+        loaded.model.lm_head.bias = torch.nn.Parameter(torch.zeros(259))
+        loaded.model.lm_head.bias[loaded.chat.stop_id] = 1.0
+    (completion,) = HFGenerator(loaded, "m").generate(PROMPTS[:1], settings=GREEDY)
+    assert (completion.response, completion.n_tokens) == ("", 0)
+    assert completion.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("n_done", [0, 1, 3, 5])
+def test_an_interrupted_run_goes_on_with_identical_text(model, settings, n_done):
+    whole = HFGenerator(model, "m").generate(PROMPTS, settings=settings)
+    fresh = []
+    resumed = HFGenerator(model, "m").generate(
+        PROMPTS, settings=settings, done=whole[:n_done], on_completion=fresh.append
+    )
+    assert resumed == whole
+    assert sorted(c.id for c in fresh) == [p.id for p in PROMPTS[n_done:]]
+
+
+def test_batches_that_are_done_are_not_generated_again(model):
+    marked = [
+        dataclasses.replace(c, response="from before")
+        for c in HFGenerator(model, "m").generate(PROMPTS, settings=GREEDY)
+    ]
+    assert texts(model, done=marked) == ["from before"] * len(PROMPTS)
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(model):
+    first = texts(model, settings=SAMPLED)
+    torch.manual_seed(99)
+    assert texts(model, settings=SAMPLED) == first
+    assert texts(model, settings=dataclasses.replace(SAMPLED, seed=6)) != first
+    assert texts(model, settings=GREEDY) != first
+
+
+def test_sampling_leaves_the_global_generator_untouched(model):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    texts(model, settings=SAMPLED)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_tiny_nucleus_is_greedy(model):
+    narrow = dataclasses.replace(SAMPLED, top_p=1e-6)
+    assert texts(model, settings=narrow) == texts(model, settings=GREEDY)
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_generation_settings_that_come_with_the_model_have_no_say(model, settings):
+    expected = texts(model, settings=settings)
+    loaded = copy.deepcopy(model)
+    own = loaded.model.generation_config
+    own.update(repetition_penalty=3.0, top_k=1, temperature=0.1, do_sample=True, num_beams=3)
+    own.update(no_repeat_ngram_size=1, min_new_tokens=12, suppress_tokens=list(range(3, 200)))
+    before = own.to_dict()
+    assert texts(loaded, settings=settings) == expected
+    assert loaded.model.generation_config is own
+    assert own.to_dict() == before
+
+
+def test_edited_activations_change_the_text_and_afterwards_it_is_as_before(model):
+    before = texts(model)
+    with edit_activations(
+        model.model, model.architecture, site="resid_post", layer=0, edit=lambda x: -x
+    ):
+        assert texts(model) != before
+    assert texts(model) == before
+
+
+def test_an_adapter_changes_the_text_until_it_is_switched_off(model):
+    wrapped = random_lora(model)
+    adapted = dataclasses.replace(model, model=wrapped)
+    assert texts(adapted) != texts(model)
+    with wrapped.disable_adapter():
+        assert texts(adapted) == texts(model)
+    merged = dataclasses.replace(model, model=copy.deepcopy(wrapped).merge_and_unload())
+    assert texts(adapted) == texts(merged)
+
+
+def test_no_prompts_give_no_completions(model):
+    assert texts(model, prompts=[]) == []
