@@ -10,9 +10,12 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 import pytest
 import torch
+from hypothesis import settings
 
 from spillover.testing import tiny_model
 
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 torch.set_num_threads(1)  # Tiny models gain nothing from more.
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -52,6 +55,19 @@ def only_loopback(monkeypatch, request):
 def tiny(tmp_path_factory):
     """Return a random two-layer Llama in float32; shared, so tests must leave it as it was."""
     return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_family(tmp_path_factory):
+    """Return a function from a family to its tiny model; shared, so leave it as it was."""
+    made = {}
+
+    def tiny_of(family):
+        if family not in made:
+            made[family] = tiny_model(tmp_path_factory.mktemp(family), family=family)
+        return made[family]
+
+    return tiny_of
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Pairs of prompts that share their character 5-grams."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spillover.data import near_duplicates
@@ -34,7 +34,6 @@ def test_prompts_that_share_nothing_give_no_pairs(texts):
     assert near_duplicates(prompts(*texts)) == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=8))
 def test_all_pairs_are_found_that_a_plain_comparison_finds(texts):
     def grams(text):

@@ -11,7 +11,7 @@ from spillover.generation.hf import HFGenerator
 from spillover.generation.protocol import Generator
 from spillover.models import edit_activations
 from spillover.records import Prompt
-from spillover.testing import tiny_model
+from spillover.testing import TINY_FAMILIES, tiny_model
 from tests.models.builders import random_lora
 
 PROMPTS = [
@@ -70,6 +70,13 @@ def test_greedy_batches_equal_plain_generate_one_by_one(model, batch_size):
         assert completion.n_tokens == len(expected)
         assert completion.finish_reason == ("length" if len(expected) == 12 else "stop")
     assert len({completion.response for completion in completions}) > 1
+
+
+@pytest.mark.parametrize("family", sorted(TINY_FAMILIES))
+def test_padding_moves_no_family_away_from_plain_generate(family, tiny_family):
+    loaded = tiny_family(family)
+    expected = [loaded.chat.decode(plain_greedy(loaded, prompt)) for prompt in PROMPTS]
+    assert texts(loaded, settings=dataclasses.replace(GREEDY, batch_size=5)) == expected
 
 
 def test_a_response_ends_before_its_stop_token(model):

@@ -1,11 +1,17 @@
 """Short ways to write down token examples and adapters with an effect."""
 
 import copy
+import json
 
 import torch
 
+from spillover.models import load_model
 from spillover.models.adapters import add_lora
 from spillover.models.chat import ChatTokens
+from spillover.testing import CHATML
+
+BRIEF = "Be brief." + CHATML
+"A chat template that differs from the tiny models' own."
 
 EXAMPLES = [
     ChatTokens([5, 6, 7, 8, 9, 10, 11], 3),
@@ -42,3 +48,18 @@ def logits_of(model, ids=(5, 6, 7, 8)):
     tokens = torch.tensor([list(ids)])
     with torch.no_grad():
         return model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+
+
+def load(source, **settings):
+    """Load a model in float32 on the CPU, or as the settings say."""
+    return load_model(source, **{"dtype": "float32", "device": "cpu", **settings})
+
+
+def adapter_on(loaded, folder, *, base, **settings):
+    """Save a random LoRA on the loaded model that names `base`; return its folder."""
+    wrapped = random_lora(loaded, **settings)
+    wrapped.save_pretrained(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(base)
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder

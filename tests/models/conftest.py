@@ -1,24 +1,17 @@
-"""One tiny model of each family, made once."""
+"""Every family of decoders in turn."""
 
 import pytest
 
-from spillover.testing import TINY_FAMILIES, tiny_model
-
-
-@pytest.fixture(scope="session")
-def tiny_family(tmp_path_factory):
-    """Return a function from a family to its tiny model; shared, so leave it as it was."""
-    made = {}
-
-    def tiny_of(family):
-        if family not in made:
-            made[family] = tiny_model(tmp_path_factory.mktemp(family), family=family)
-        return made[family]
-
-    return tiny_of
+from spillover.testing import TINY_FAMILIES, write_tiny_model
 
 
 @pytest.fixture(params=sorted(TINY_FAMILIES))
 def loaded(request, tiny_family):
     """Return the tiny model of every family in turn."""
     return tiny_family(request.param)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of a tiny model that the test may change."""
+    return write_tiny_model(tmp_path / "model")

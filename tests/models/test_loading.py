@@ -2,30 +2,19 @@
 
 import json
 import re
-import shutil
 
 import pytest
 import torch
 
 from spillover.errors import ModelError, TemplateError
 from spillover.files import fingerprint
-from spillover.models import find_architecture, load_model
+from spillover.models import find_architecture
 from spillover.models.adapters import write_provenance
-from spillover.testing import CHATML, write_tiny_model
-from tests.models.builders import logits_of, random_lora
+from spillover.testing import write_tiny_model
+from tests.models.builders import BRIEF, adapter_on, load, logits_of
 from tests.models.ggufs import write_gguf
 
-BRIEF = "Be brief." + CHATML
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def load(source, **settings):
-    return load_model(source, **{"dtype": "float32", "device": "cpu", **settings})
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_tiny_model(tmp_path / "model")
 
 
 @pytest.fixture
@@ -80,15 +69,6 @@ def test_without_a_pad_token_padding_is_written_with_the_stop_token(folder):
 
 
 # Adapters.
-
-
-def adapter_on(loaded, folder, *, base, **settings):
-    wrapped = random_lora(loaded, **settings)
-    wrapped.save_pretrained(folder)
-    config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = str(base)
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    return folder
 
 
 def test_an_adapter_folder_brings_its_base_and_is_merged(folder, tmp_path):
@@ -286,39 +266,3 @@ def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing_behind(tmp_path, c
 def test_a_gguf_file_that_is_missing_is_named():
     with pytest.raises(ModelError, match=r"nowhere.gguf: no such GGUF file"):
         load("nowhere.gguf")
-
-
-# Fingerprints.
-
-
-def test_equal_content_in_two_folders_has_one_fingerprint(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
-    (tmp_path / "copy" / "README.md").write_text("A copy.")
-    assert load(tmp_path / "copy").fingerprint == load(folder).fingerprint
-
-
-def test_whatever_changes_the_answers_changes_the_fingerprint(folder, tmp_path):
-    template = tmp_path / "t.jinja"
-    template.write_text(BRIEF, encoding="utf-8")
-    adapter = adapter_on(load(folder), tmp_path / "adapter", base=folder)
-    found = [
-        load(folder),
-        load(folder, dtype="bfloat16"),
-        load(folder, chat_template=template),
-        load(folder, system_prompt="Be brief."),
-        load(folder, template_options={"enable_thinking": False}),
-        load(folder, adapter=adapter),
-        load(write_tiny_model(tmp_path / "other", seed=1)),
-    ]
-    assert len({loaded.fingerprint for loaded in found}) == len(found)
-
-
-def test_weights_that_change_in_place_change_the_fingerprint(folder):
-    before = load(folder)
-    write_tiny_model(folder, seed=1)
-    assert load(folder).fingerprint != before.fingerprint
-
-
-def test_the_weights_fingerprint_does_not_depend_on_dtype_or_template(folder):
-    low = load(folder, dtype="bfloat16", system_prompt="Be brief.")
-    assert low.weights_fingerprint == load(folder).weights_fingerprint

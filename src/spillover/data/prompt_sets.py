@@ -80,14 +80,14 @@ def identity(row: Mapping[str, Any], *, number: int) -> str:
     return str(number if row.get("id") is None else row["id"])
 
 
-def check_unused(identity: str, used: Container[str], *, where: str) -> None:
+def check_unused(identifier: str, used: Container[str], *, where: str) -> None:
     """Refuse an id that another line has.
 
     Raises:
         DataError: If it was used before; the message names file and line.
     """
-    if identity in used:
-        raise DataError(f"{where}: id {identity!r} was used before; ids must be unique")
+    if identifier in used:
+        raise DataError(f"{where}: id {identifier!r} was used before; ids must be unique")
 
 
 def required_text(value: object, *, field: str, where: str) -> str:

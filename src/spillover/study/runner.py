@@ -177,13 +177,10 @@ def _naming_full_disk(stage: str, out: Path) -> Iterator[None]:
 
 
 def _is_full(error: Exception, out: Path) -> bool:
-    # torch's writer says neither why it failed nor with which number.
-    is_torch = type(error) is RuntimeError and "PytorchStreamWriter" in str(error)
-    return (
-        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        or (isinstance(error, SafetensorError) and "os error 28" in str(error))
-        or (is_torch and shutil.disk_usage(out).free < _ALMOST_NOTHING)
-    )
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # The writers of safetensors and torch say it in words only, torch's not even that.
+    return shutil.disk_usage(out).free < _ALMOST_NOTHING
 
 
 def _remove(path: Path) -> None:
