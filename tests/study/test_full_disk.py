@@ -49,10 +49,10 @@ def run_command(monkeypatch, capsys, study_files):
     return run
 
 
-SLOWER = [pytest.param(kib, marks=pytest.mark.slow) for kib in (64, 200, 300, 350, 450, 500)]
+SLOWER = [pytest.param(kib, marks=pytest.mark.slow) for kib in (24, 64, 200, 300, 350, 450, 500)]
 
 
-@pytest.mark.parametrize("kib", [24, 400, *SLOWER])
+@pytest.mark.parametrize("kib", [400, *SLOWER])
 def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(
     small_disk, run_command, finished_run, kib
 ):

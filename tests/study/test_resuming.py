@@ -15,13 +15,14 @@ from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study
 
 RESULTS = ("scores.json", "comparisons.json", "recoveries.json")
+SLOWER = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5)]
 
 
 def results(folder):
     return {name: (folder.path / name).read_bytes() for name in RESULTS}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *SLOWER])
 def test_a_run_stopped_in_the_middle_of_a_write_goes_on_and_ends_the_same(
     finished_run, small_study, tmp_path, monkeypatch, seed
 ):

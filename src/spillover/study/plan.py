@@ -167,6 +167,7 @@ def _unlearn_stage(
             target=run.target,
             name=run.artifact,
             seed=run.seed,
+            stream=run.model,
             aligned=aligned,
         ),
     )

@@ -55,7 +55,7 @@ def align(context: Context, section: AlignSection) -> None:
         name="aligned",
         start=None,
         objective="sft",
-        seed=seed,
+        seed=derive_seed(seed, "aligned"),
         units_per_step=1,
     )
 
@@ -81,9 +81,14 @@ def unlearn(
     target: str,
     name: str,
     seed: int,
+    stream: str,
     aligned: Path | None,
 ) -> None:
-    """Unlearn the target's refusals; with a `ContainSection`, while retaining the others."""
+    """Unlearn the target's refusals; with a `ContainSection`, while retaining the others.
+
+    `name` is the model's in the run folder. `stream` names its random draws, and is the same
+    whatever other seeds the study has.
+    """
     from spillover.training.batching import forget_retain_schedule
 
     groups = _by_concept(load_example_file(context.folder.examples("collected")))
@@ -101,7 +106,7 @@ def unlearn(
         n_units=section.steps * section.forget_per_step,
         retain_per_forget=section.retain_per_forget if isinstance(section, ContainSection) else 0,
         group_weights=weights,
-        rng=numpy_generator(seed, name, "schedule"),
+        rng=numpy_generator(seed, stream, "schedule"),
     )
     _train_stage(
         context,
@@ -110,7 +115,7 @@ def unlearn(
         name=name,
         start=aligned,
         objective=section.objective,
-        seed=seed,
+        seed=derive_seed(seed, stream),
         units_per_step=section.forget_per_step,
     )
 
@@ -147,9 +152,7 @@ def _train_stage(
     work = folder / "training"
     if not is_published(folder):
         if not (work / FINISHED).exists():
-            settings = _settings(
-                section, units_per_step=units_per_step, seed=derive_seed(seed, name)
-            )
+            settings = _settings(section, units_per_step=units_per_step, seed=seed)
             _train(
                 context,
                 section,
