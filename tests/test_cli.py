@@ -261,6 +261,8 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_130(study, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A job in the background of a shell ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     journals = tmp_path / "run" / "cache"
     while process.poll() is None and not list(journals.glob("*.jsonl")):
