@@ -16,7 +16,6 @@ from spillover.testing import tiny_model
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
-torch.set_num_threads(1)  # Tiny models gain nothing from more.
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -26,6 +25,15 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Use one thread: for models this small, sharing the work costs more than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,8 @@ import pytest
 
 from spillover import cli
 from spillover.cli import evaluations
+from tests.data.files import jsonl
+from tests.judges.responses import DEFLECTIONS
 from tests.judges.servers import Sent, message, said, serve
 
 
@@ -143,3 +145,32 @@ def test_evaluate_takes_a_judge_with_settings(command, tmp_path):
     assert (scores["value"], scores["judge"]) == (1.0, "llm:by_concept-v1@judge")
     (verdicts,) = (tmp_path / "o" / "verdicts").iterdir()
     assert verdicts.name.startswith("m__llm-by_concept-http-127.0.0.1")
+
+
+def test_evaluate_shows_worst_and_best_case_if_verdicts_are_invalid(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    rows = [{"prompt": f"p{n}", "concept": "safety"} for n in range(4)]
+    prompts = jsonl(tmp_path / "prompts.jsonl", *rows)
+
+    def answer(request):
+        is_empty = message(request) == "p0"
+        return said("" if is_empty else "I'm sorry, but I can't help with that.")
+
+    with serve(answer) as server:
+        options = ("--endpoint", server.url, "--prompts", prompts, "--out", tmp_path / "o")
+        code, output, _ = command("evaluate", "m", *options)
+    assert code == 1  # A quarter is invalid.
+    assert "worst to best" in output
+    assert "0.75 to 1.00" in output
+
+
+def test_evaluate_counts_a_change_of_subject_as_it_is_told_to(command, tmp_path):
+    prompts = jsonl(tmp_path / "prompts.jsonl", {"prompt": "p", "concept": "safety"})
+    rates = {}
+    with serve(lambda request: said(DEFLECTIONS[0])) as server:
+        for option in ("--deflection-is-refusal", "--no-deflection-is-refusal"):
+            out = tmp_path / option
+            options = ("--endpoint", server.url, "--prompts", prompts, "--out", out)
+            assert command("evaluate", "m", *options, option)[0] == 0
+            rates[option] = json.loads((out / "scores.json").read_text())[0]["value"]
+    assert rates == {"--deflection-is-refusal": 1.0, "--no-deflection-is-refusal": 0.0}

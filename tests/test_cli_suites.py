@@ -16,6 +16,7 @@ from tests.data.files import jsonl
 def command(monkeypatch, capsys):
     """Return a function that gives a command; returns exit code, output and messages."""
     monkeypatch.setattr(evaluations, "quiet_libraries", lambda: None)  # Its settings would stay.
+    monkeypatch.setenv("COLUMNS", "120")
 
     def give(*arguments):
         monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
@@ -110,7 +111,7 @@ def test_evaluate_asks_prompts_and_suites_of_every_kind(command, model, tmp_path
     samples = (out / "samples" / "tiny__em_bundled_forms.jsonl").read_text().splitlines()
     assert len(samples) == 6 * 2
     assert "12 answers are in" in messages
-    assert "aligned_preferen" in output  # Folded in a narrow terminal.
+    assert "aligned_preference_pivotal" in output
 
 
 def test_without_the_hub_evaluate_says_what_to_give(command, model, tmp_path, monkeypatch):

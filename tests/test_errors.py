@@ -22,6 +22,7 @@ def test_what_the_user_did_not_do_exits_with_1(name):
     assert kind.exit_code == 1
 
 
-def test_one_base_catches_them_all_and_none_claims_the_exit_code_of_a_gate():
+def test_one_base_catches_them_all_and_only_a_gate_that_failed_exits_with_3():
     assert all(issubclass(kind, SpilloverError) for kind in ALL)
-    assert {kind.exit_code for kind in ALL} == {1, 2}  # 3 is for a gate that failed.
+    assert {kind.exit_code for kind in ALL} == {1, 2, 3}
+    assert [kind.__name__ for kind in ALL if kind.exit_code == 3] == ["GateError"]

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     )
     from spillover.study.config import load_study
     from spillover.study.runner import run_study
+    from spillover.training.guard import AlignmentGuard
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlignmentGuard",
     "Comparison",
     "Completion",
     "EndpointGenerator",
@@ -64,6 +66,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AlignmentGuard": "spillover.training.guard",
     "Comparison": "spillover.records",
     "Completion": "spillover.records",
     "EndpointGenerator": "spillover.generation",

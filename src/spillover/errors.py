@@ -8,6 +8,7 @@
     │   └── TemplateError     a chat template that does not give a clean response span
     ├── EndpointError         a server that is down, slow or talks nonsense
     ├── TrainingError         a loss that is no longer a number
+    ├── GateError             an audit's gate did not pass; the command line exits with 3
     └── StorageError          a disk that is full or a folder that cannot be written
 
 A message names the file, line, key or model, the rule that was broken, and the remedy.
@@ -48,6 +49,12 @@ class EndpointError(SpilloverError):
 
 class TrainingError(SpilloverError):
     """Training cannot go on, for example because the loss is no longer finite."""
+
+
+class GateError(SpilloverError):
+    """The gate of an audit did not pass; everything is written by then."""
+
+    exit_code = 3
 
 
 class StorageError(SpilloverError):

@@ -6,6 +6,8 @@ d_model    width of the residual stream      vocab      logits
 example    examples of a whole data set      prompt     prompts of one concept
 """
 
+import os
+
 import torch
 
 from spillover.errors import ModelError
@@ -46,9 +48,13 @@ def parse_device(name: str) -> torch.device:
 
 
 def best_device() -> torch.device:
-    """Return CUDA where there is one, then MPS, then the CPU."""
+    """Return CUDA where there is one, then MPS, then the CPU.
+
+    Of several processes that a launcher started on one machine, each gets a GPU of its own.
+    """
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        rank = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda") if rank is None else torch.device("cuda", int(rank))
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")

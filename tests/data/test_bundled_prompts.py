@@ -27,7 +27,7 @@ def file_of(name):
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)
-@pytest.mark.parametrize(("split", "least"), [("train", 64), ("test", 32)])
+@pytest.mark.parametrize(("split", "least"), [("train", 200), ("test", 32)])
 def test_every_concept_has_enough_prompts_in_all_five_forms(concept, split, least):
     prompts = bundled_prompts(concept, split=split)
     assert len(prompts) >= least
@@ -43,7 +43,7 @@ def test_every_concept_has_as_many_prompts_as_every_other():
 @pytest.mark.parametrize(
     ("split", "sizes"),
     [
-        pytest.param("train", (500, 600), id="train: more of those that are refused by mistake"),
+        pytest.param("train", (652, 828), id="train: more of those that are refused by mistake"),
         pytest.param("test", (40, 40), id="test: as many of either"),
     ],
 )

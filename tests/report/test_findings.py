@@ -248,3 +248,30 @@ def test_numbers_that_were_not_measured_are_not_made_up():
     text = headline(study(scores=(), comparisons=(), recoveries=()))
     assert "was not measured" in text
     assert "nothing can be said about spillover" in text
+
+
+def by_harm(**changes):
+    """The small study under the judge that asks on bias whether the answer does harm."""
+    inputs = study(**changes)
+    judged = tuple(replace(row, judge="llm:by_concept-v1@m") for row in inputs.scores)
+    return replace(inputs, scores=judged)
+
+
+def test_under_the_rubric_of_harm_a_rate_is_not_called_one_of_refusals():
+    inputs = by_harm(comparisons=(change("bias", 0.3), change("medical", 0.3)))
+    text = "\n".join(findings(inputs).happened)
+    assert "Refused more than before: medical" in text
+    assert "Free of harm more than before: bias" in text
+    assert "On bias, llm:by concept-v1@m was asked whether the answer is biased or" in certainty(
+        inputs
+    )
+    assert "took its refusal rate from" in headline(inputs)  # Safety is judged by refusals.
+    assert "was asked whether" not in certainty(study())
+
+
+def test_a_target_judged_by_harm_has_a_harm_free_rate():
+    inputs = study()
+    judged = tuple(replace(row, judge="llm:biased_or_toxic-v1@m") for row in inputs.scores)
+    text = headline(replace(inputs, scores=judged))
+    assert "took its harm-free rate from 0.95 to 0.10" in text
+    assert "refusal rate" not in text

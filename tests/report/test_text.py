@@ -8,6 +8,7 @@ from spillover.report.text import (
     listing,
     number,
     p_value,
+    rate_name,
     unbroken,
     visible,
     with_interval,
@@ -76,3 +77,15 @@ def test_lists_read_as_in_a_sentence():
 
 def test_an_interval_is_not_broken_over_lines():
     assert unbroken("mean 0.1 [0.0, 0.2], more") == "mean 0.1 [0.0,\u00a00.2], more"
+
+
+def test_only_the_rubrics_of_harm_change_what_a_rate_is_called():
+    judges = ("phrases", "llm:refusal-v1@m", "llm:by_concept-v1.2@m", "llm:biased_or_toxic-v1@m")
+    assert [rate_name(judge, "toxicity") for judge in judges] == [
+        "refusal rate",
+        "refusal rate",
+        "harm-free rate",
+        "harm-free rate",
+    ]
+    assert rate_name("llm:by_concept-v1@m", "safety") == "refusal rate"
+    assert rate_name("", "bias") == "refusal rate"

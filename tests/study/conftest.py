@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 import yaml
 
 from spillover.study.artifacts import RunFolder
@@ -11,15 +10,7 @@ from spillover.study.config import load_study
 from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study
 from tests.study import small
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Use one thread: for models this small, sharing the work costs more than it saves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from tests.study.stages import context_of
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +61,20 @@ def edited_study(study_files, tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def collected(small_study, finished_run, tmp_path):
+    """Return a function that makes a context whose forget and retain sets are there already."""
+
+    def make(*overrides):
+        folder = RunFolder(tmp_path / "run")
+        for split in ("train", "test"):
+            path = folder.prompts(split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(finished_run.prompts(split).read_bytes())
+        examples = finished_run.examples("collected").read_bytes()
+        folder.examples("collected").write_bytes(examples)
+        return context_of(small_study("unlearn.steps=2", "monitor=null", *overrides), folder)
+
+    return make

@@ -192,13 +192,13 @@ def test_other_prompts_under_the_same_file_name_make_what_depends_on_them_again(
 def test_going_back_to_the_first_settings_midway_does_not_take_half_a_model_for_whole(
     own_run, small_study, monkeypatch
 ):
-    from spillover.study import training_stages
+    from spillover.study import trainings
 
     def killed(*_args, **_options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_stages, "publish", killed)
+        patch.setattr(trainings, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             run(small_study("unlearn.steps=2"), own_run)
     assert "unlearned-safety" in undone(small_study(), own_run)

@@ -6,43 +6,16 @@ import torch
 from spillover.errors import ConfigError, DataError, ModelError
 from spillover.files import read_json
 from spillover.models.loading import load_model
-from spillover.study import training_stages
+from spillover.study import trainings
 from spillover.study.artifacts import RunFolder
-from spillover.study.context import Context
-from spillover.study.plan import plan_study
 from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study
 from tests.study import small
-
-
-def context_of(config, folder):
-    return Context(config=config, folder=folder, reporter=quiet_reporter())
-
-
-def run_stage(context, name):
-    (stage,) = [s for s in plan_study(context.config, context.folder) if s.name == name]
-    stage.run(context)
+from tests.study.stages import context_of, run_stage
 
 
 def weights_of(loaded):
     return torch.cat([p.detach().flatten() for p in loaded.model.parameters()])
-
-
-@pytest.fixture
-def collected(small_study, finished_run, tmp_path):
-    """Return a function that makes a context whose forget and retain sets are there already."""
-
-    def make(*overrides):
-        folder = RunFolder(tmp_path / "run")
-        for split in ("train", "test"):
-            path = folder.prompts(split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(finished_run.prompts(split).read_bytes())
-        examples = finished_run.examples("collected").read_bytes()
-        folder.examples("collected").write_bytes(examples)
-        return context_of(small_study("unlearn.steps=2", "monitor=null", *overrides), folder)
-
-    return make
 
 
 def test_full_rank_training_leaves_a_whole_model_that_loads_by_itself(collected):
@@ -143,10 +116,10 @@ def test_a_kill_after_training_costs_no_training_twice(collected, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_stages, "publish", killed)
+        patch.setattr(trainings, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             run_stage(context, "unlearned-safety")
-    monkeypatch.setattr(training_stages, "_train", killed)
+    monkeypatch.setattr(trainings, "_train", killed)
     run_stage(context, "unlearned-safety")
     assert (context.folder.model("unlearned-safety") / "adapter_model.safetensors").exists()
 
@@ -162,7 +135,7 @@ def test_a_kill_while_the_work_folder_is_removed_leaves_the_result_whole(collect
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_stages, "shutil", HalfRemoving)
+        patch.setattr(trainings, "shutil", HalfRemoving)
         with pytest.raises(KeyboardInterrupt):
             run_stage(context, "unlearned-safety")
     weights = (folder / "adapter_model.safetensors").read_bytes()

@@ -1,19 +1,9 @@
 """Fixtures of the training room: models that a test may train, on one thread."""
 
 import pytest
-import torch
 
 from spillover.models.loading import load_model
 from spillover.testing import write_tiny_model
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Use one thread: for models this small, sharing the work costs more than it saves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,13 @@ import torch
 from torch.testing import assert_close
 from transformers import TrainerCallback, TrainingArguments
 
-from spillover.errors import TrainingError
+from spillover.errors import DataError, TrainingError
 from spillover.models.adapters import add_lora
 from spillover.models.loading import load_model
 from spillover.models.logprobs import dataset_logprobs
 from spillover.training import (
     LoraSettings,
+    Objective,
     SpilloverTrainer,
     TrainingSettings,
     adapter_off_reference,
@@ -229,6 +230,8 @@ def test_a_loss_that_is_not_a_number_names_the_step_and_keeps_the_checkpoint(fre
     with pytest.raises(TrainingError, match=r"loss is nan at step 4; .*Lower learning_rate"):
         trained(fresh(), tmp_path, steps=5, checkpoint_every=2, callbacks=[PoisonBefore(4)])
     assert (tmp_path / "checkpoint-2" / WHOLE).exists()
+    with pytest.raises(TrainingError, match=r"last good checkpoint, \S+checkpoint-2, is kept"):
+        trained(fresh(), tmp_path, steps=5, checkpoint_every=2, callbacks=[PoisonBefore(4)])
     assert [row["step"] for row in metrics_rows(tmp_path)] == [1, 2, 3]
 
 
@@ -265,3 +268,51 @@ def test_an_objective_that_needs_a_reference_is_not_trained_without_one(fresh, t
             model=loaded.model,
             args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_computing_activations_again_changes_no_weight(fresh, tmp_path, dtype):
+    found = []
+    for checkpointed in (False, True):
+        folder = trained(
+            fresh(dtype=dtype),
+            tmp_path / str(checkpointed),
+            objective="anpo",
+            retain_per_forget=1,
+            checkpoint_activations=checkpointed,
+        )
+        found.append(adapter_weights(folder))
+    # In bfloat16 sums are rounded in another order.
+    assert_close(found[1], found[0], atol=1e-5 if dtype == "float32" else 2e-3, rtol=0)
+
+
+def test_an_exploding_loss_stops_the_training_and_keeps_what_was_good(fresh, tmp_path):
+    def thousandfold_after_two_steps(responses):
+        steps.append(1)
+        return responses.policy * (-1.0 if len(steps) <= 2 else -1000.0)
+
+    steps = []
+    objective = Objective(forget=thousandfold_after_two_steps, retain=None)
+    settings = replace(SETTINGS, steps=8, units_per_step=1, checkpoint_every=2)
+    message = r"loss exploded: .* at step 5; .*"
+    with pytest.raises(TrainingError, match=message) as e:
+        train(
+            fresh(),
+            schedule(8),
+            objective=objective,
+            folder=tmp_path,
+            settings=settings,
+            lora=LoraSettings(rank=4),
+        )
+    assert "Lower learning_rate" in str(e.value)
+
+
+def test_too_few_retain_examples_for_their_share_are_refused_with_the_number_that_would_do(
+    fresh, tmp_path
+):
+    message = (
+        r"retain set: 'benign' has 3 examples for 24 draws, .* learnt 8 times \(at most 4\); .* 6 "
+    )
+    with pytest.raises(DataError, match=message):
+        trained(fresh(), tmp_path, objective="anpo", retain_per_forget=2, max_uses=4)
+    assert list(tmp_path.iterdir()) == []

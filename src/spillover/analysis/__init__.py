@@ -15,11 +15,25 @@ from spillover.analysis.concept_vectors import (
     concept_directions,
     streamed_direction,
 )
+from spillover.analysis.contrasts import Contrast, collect_contrast
+from spillover.analysis.convergence import DirectionCosines, direction_cosines
 from spillover.analysis.direction_matches import (
     DirectionMatch,
     SharedDirections,
 )
+from spillover.analysis.direction_parts import (
+    DirectionParts,
+    effects_of_directions,
+    split_direction,
+)
+from spillover.analysis.directions import (
+    directions_between,
+    directions_of,
+    misalignment_contrast,
+    persona_contrast,
+)
 from spillover.analysis.divergences import js_distance, js_divergence, kl_divergence
+from spillover.analysis.dose_curves import DoseCurve, dose_curve
 from spillover.analysis.entanglement import (
     Entanglement,
     entanglement,
@@ -46,6 +60,7 @@ from spillover.analysis.erosion_pairs import (
 from spillover.analysis.gradient_factors import GradientFactors, gradient_factors
 from spillover.analysis.gradient_geometry import GradientGeometry, gradient_geometry
 from spillover.analysis.gradient_grams import gradient_gram
+from spillover.analysis.interventions import Effect, Intervention, Probe, Resampling
 from spillover.analysis.left_out_errors import (
     LeftOutErrors,
 )
@@ -67,6 +82,7 @@ from spillover.analysis.matching import pair_by_response
 from spillover.analysis.model_projections import (
     project_models,
 )
+from spillover.analysis.movements import Movement, movement, movement_by_layer
 from spillover.analysis.next_tokens import NextTokens, compare_next_tokens
 from spillover.analysis.nulls import (
     max_statistic_p,
@@ -78,6 +94,7 @@ from spillover.analysis.prediction import (
     LayerPrediction,
     predict_erosion,
 )
+from spillover.analysis.refusal_directions import FoundRefusal, find_refusal_direction
 from spillover.analysis.resemblance import (
     ModelDistances,
     Resemblance,
@@ -102,17 +119,25 @@ from spillover.analysis.subspaces import (
     principal_angles,
     subspace_overlap,
 )
+from spillover.analysis.transfer import TransferMatrix, transfer_matrix
 
 __all__ = [
     "AlignmentDirection",
     "ConceptDirections",
+    "Contrast",
+    "DirectionCosines",
     "DirectionMatch",
+    "DirectionParts",
+    "DoseCurve",
+    "Effect",
     "Entanglement",
     "ErosionContrast",
     "ErosionCurve",
     "ErosionPrediction",
+    "FoundRefusal",
     "GradientFactors",
     "GradientGeometry",
+    "Intervention",
     "LayerErosion",
     "LayerPrediction",
     "LeftOutErrors",
@@ -120,9 +145,12 @@ __all__ = [
     "MeanLikelihood",
     "MeasuredErosion",
     "ModelDistances",
+    "Movement",
     "NextTokens",
     "Onset",
+    "Probe",
     "Projections",
+    "Resampling",
     "Resemblance",
     "ResponseMeans",
     "ResponseTraces",
@@ -132,14 +160,22 @@ __all__ = [
     "StateStatistics",
     "TokenLosses",
     "TokenTrace",
+    "TransferMatrix",
     "alignment_direction",
+    "collect_contrast",
     "collect_states",
     "compare_next_tokens",
     "concept_direction",
     "concept_directions",
+    "direction_cosines",
+    "directions_between",
+    "directions_of",
+    "dose_curve",
+    "effects_of_directions",
     "entanglement",
     "erosion_by_layer",
     "erosion_contrast",
+    "find_refusal_direction",
     "gradient_factors",
     "gradient_geometry",
     "gradient_gram",
@@ -152,9 +188,13 @@ __all__ = [
     "max_statistic_p",
     "mean_likelihoods",
     "measured_erosion",
+    "misalignment_contrast",
     "model_distances",
+    "movement",
+    "movement_by_layer",
     "pair_by_response",
     "permutation_p",
+    "persona_contrast",
     "predict_erosion",
     "principal_angles",
     "project_models",
@@ -164,12 +204,14 @@ __all__ = [
     "resemblance",
     "response_means",
     "shared_directions",
+    "split_direction",
     "state_statistics",
     "streamed_direction",
     "subspace_overlap",
     "token_losses",
     "trace_response",
     "trace_tokens",
+    "transfer_matrix",
     "with_intervals",
     "with_null",
     "with_random_directions",

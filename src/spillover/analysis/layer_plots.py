@@ -26,7 +26,7 @@ def new_panels(n: int, *, width: float, height: float) -> "tuple[Figure, list[Ax
 
 
 def draw_band(
-    axes: "Axes", layers: Sequence[int], values: Sequence[Estimate | None], *, label: str
+    axes: "Axes", layers: Sequence[float], values: Sequence[Estimate | None], *, label: str
 ) -> None:
     """Draw a line with its band; layers without a value are left open."""
     value, low, high = np.array(

@@ -104,11 +104,27 @@ def compare_next_tokens(
         name: next_token_logprobs(model, [list(prefix)], pad_id=pad_id)[0].cpu()
         for name, model in models.items()
     }
-    require_one_vocabulary({name: len(row) for name, row in found.items()})
-    rows = torch.stack(list(found.values()))
+    return next_tokens(found, tokenizer=tokenizer, top=top)
+
+
+def next_tokens(
+    logprobs: Mapping[str, Float[Tensor, " _"]], *, tokenizer: Any, top: int = 15
+) -> NextTokens:
+    """Put next-token distributions that are at hand side by side.
+
+    Args:
+        logprobs: Log-distribution of each model, by name.
+        tokenizer: Writes the tokens as text.
+        top: How many of each model's likeliest tokens are shown.
+
+    Raises:
+        ModelError: If the models have vocabularies of different sizes.
+    """
+    require_one_vocabulary({name: len(row) for name, row in logprobs.items()})
+    rows = torch.stack(list(logprobs.values()))
     ids = _likeliest(rows, top=min(top, rows.shape[1]))
     return NextTokens(
-        models=tuple(models),
+        models=tuple(logprobs),
         tokens=tuple(tokenizer.decode([i]) for i in ids),
         token_ids=tuple(ids),
         probabilities=_table(rows[:, ids].exp()),

@@ -132,16 +132,34 @@ def model_distances(
         values = _distances(*(_logprobs(model, batch) for model in (base, aligned, tuned)))
         parts = torch.split(values, [row.response_length for row in rows], dim=1)
         for index, part in zip(indices, parts, strict=True):
-            means = part.double().mean(dim=1).tolist()
-            found[index] = ModelDistances(
-                tuned_to_base=means[0],
-                tuned_to_aligned=means[1],
-                base_to_aligned=means[2],
-                kl_from_base=means[3],
-                kl_from_aligned=means[4],
-                n_tokens=part.shape[1],
-            )
+            found[index] = _mean_distances(part)
     return [found[place] for place in range(len(cut))]
+
+
+def distances_along(
+    *,
+    base: Float[Tensor, "token _"],
+    aligned: Float[Tensor, "token _"],
+    tuned: Float[Tensor, "token _"],
+) -> ModelDistances:
+    """Distances along one response from log-distributions that are at hand.
+
+    Raises:
+        ModelError: If the models have vocabularies of different sizes.
+    """
+    return _mean_distances(_distances(base, aligned, tuned))
+
+
+def _mean_distances(values: Float[Tensor, "measure token"]) -> ModelDistances:
+    means = values.double().mean(dim=1).tolist()
+    return ModelDistances(
+        tuned_to_base=means[0],
+        tuned_to_aligned=means[1],
+        base_to_aligned=means[2],
+        kl_from_base=means[3],
+        kl_from_aligned=means[4],
+        n_tokens=values.shape[1],
+    )
 
 
 def _logprobs(model: Any, batch: TokenBatch) -> Float[Tensor, "token _"]:

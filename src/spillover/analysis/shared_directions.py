@@ -150,7 +150,11 @@ class _Drawing:
         rows = [pairs.residuals() for pairs in self.sets]
 
         def again(of: Tensor) -> Tensor:
-            return self.fit(of[self.rng.integers(len(of), size=len(of))]).directions
+            # A draw of too few different examples has no k directions, and is drawn again.
+            chosen = self.rng.integers(len(of), size=len(of))
+            while len(np.unique(chosen)) <= self.k:
+                chosen = self.rng.integers(len(of), size=len(of))
+            return self.fit(of[chosen]).directions
 
         return np.stack([_measure([again(of) for of in rows]) for _ in range(n)])
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spillover.models.directions import orthonormal_basis as basis
+
 
 class LeadingDirections(NamedTuple):
     """The leading right singular vectors of some rows."""
@@ -97,20 +99,3 @@ def subspace_overlap(
     """
     inner = basis(one) @ basis(other).T
     return inner.square().sum() / min(inner.shape)
-
-
-def basis(directions: Float[Tensor, "k d_model"]) -> Float[Tensor, "k d_model"]:
-    """Return an orthonormal basis of what the directions span, in float64.
-
-    Raises:
-        ValueError: If they are not linearly independent.
-    """
-    exact = torch.nn.functional.normalize(directions.double(), dim=-1)
-    q, r = torch.linalg.qr(exact.T)
-    if exact.shape[0] > exact.shape[1] or bool((r.diagonal().abs() < 1e-9).any()):
-        raise ValueError(
-            f"{len(directions)} directions span fewer dimensions; leave out those that are 0 or "
-            "combinations of the others"
-        )
-    found: Tensor = q.T
-    return found

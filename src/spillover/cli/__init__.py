@@ -1,12 +1,30 @@
 """The command line: each command builds arguments and calls one function.
 
-Exit codes: 0 done, 1 something failed, 2 the user's input, 130 interrupted.
+Exit codes: 0 done, 1 something failed, 2 the user's input, 3 a gate that did not pass, 130
+interrupted.
 """
 
 import errno
 import sys
 
-from spillover.cli import about, calibrations, evaluations, powers, studies, suites
+from spillover.cli import (
+    about,
+    audits,
+    calibrations,
+    classifications,
+    directions,
+    evaluations,
+    explanations,
+    exports,
+    harnesses,
+    inspect_logs,
+    powers,
+    shows,
+    steering,
+    studies,
+    suites,
+    sweeps,
+)
 from spillover.cli.app import app, errors
 from spillover.errors import SpilloverError
 
@@ -30,4 +48,23 @@ def _fail(message: str, exit_code: int) -> None:
     sys.exit(exit_code)
 
 
-__all__ = ["about", "app", "calibrations", "evaluations", "main", "powers", "studies", "suites"]
+__all__ = [
+    "about",
+    "app",
+    "audits",
+    "calibrations",
+    "classifications",
+    "directions",
+    "evaluations",
+    "explanations",
+    "exports",
+    "harnesses",
+    "inspect_logs",
+    "main",
+    "powers",
+    "shows",
+    "steering",
+    "studies",
+    "suites",
+    "sweeps",
+]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from spillover.records import Score
 
 _JUDGE_HELP = (
-    "phrases, llm:RUBRIC@MODEL, llm:RUBRIC@http://HOST/v1#MODEL, panel:JUDGE,JUDGE or a YAML file; "
-    "see docs/judges.md."
+    "phrases, classifier, classifier:FOLDER, llm:RUBRIC@MODEL, llm:RUBRIC@http://HOST/v1#MODEL, "
+    "panel:JUDGE,JUDGE or a YAML file; see docs/judges.md."
 )
 
 
@@ -55,6 +55,9 @@ def evaluate(
     ] = 0.0,
     batch_size: Annotated[int, typer.Option()] = 32,
     seed: Annotated[int, typer.Option()] = 0,
+    deflection_is_refusal: Annotated[
+        bool, typer.Option(help="Whether changing the subject counts as a refusal.")
+    ] = True,
 ) -> None:
     """Ask a model a prompt file and suites, judge its answers and score them."""
     from spillover.evaluation.grouping import POOLED_BENIGN
@@ -87,6 +90,7 @@ def evaluate(
             suite_options=SuiteOptions(
                 limit=limit, n_samples=samples, shots=shots, n_shots=n_shots, grader=grader
             ),
+            deflection_is_refusal=deflection_is_refusal,
         )
     print_scores(scores)
     # Benign prompts are counted by set and once more together.
@@ -98,16 +102,28 @@ def evaluate(
 
 
 def print_scores(scores: "Sequence[Score]") -> None:
-    """Print scores as a table."""
-    table = Table("metric", "concept", "value", "95% interval", "n", "invalid")
+    """Print scores as a table; with the worst and the best case where a verdict is invalid."""
+    has_invalid = any(score.n_invalid for score in scores)
+    cases = ("invalid", "worst to best") if has_invalid else ("invalid",)
+    table = Table("metric", "concept", "value", "95% interval", "n", *cases)
     for column in table.columns[:2]:  # Names are long, and their ends tell them apart.
         column.overflow = "fold"
     for score in scores:
-        shown = "-" if score.value is None else f"{score.value:.2f}"
-        interval = "-" if score.ci_low is None else f"{score.ci_low:.2f} to {score.ci_high:.2f}"
-        n_invalid = str(score.n_invalid)
-        table.add_row(score.metric, escape(score.concept), shown, interval, str(score.n), n_invalid)
+        cells = [
+            score.metric,
+            escape(score.concept),
+            "-" if score.value is None else f"{score.value:.2f}",
+            _range(score.ci_low, score.ci_high),
+            str(score.n),
+            str(score.n_invalid),
+            _range(score.worst, score.best),
+        ]
+        table.add_row(*cells[: len(table.columns)])
     console.print(table)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 @app.command("judge")

@@ -56,6 +56,10 @@ CONCEPTS: dict[str, Concept] = {
     )
 }
 
+FLAGGED_CONCEPTS = ("bias", "toxicity")
+"""On these, 2511.14017 (section A.2) asks whether a response is biased or toxic; on the others,
+whether it refuses."""
+
 BENIGN_PLAIN = "benign_plain"
 BENIGN_LOOKALIKE = "benign_lookalike"
 BENIGN = (BENIGN_PLAIN, BENIGN_LOOKALIKE)

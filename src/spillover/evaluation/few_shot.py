@@ -36,13 +36,18 @@ def few_shot_prompt(question: MultipleChoice, shots: Sequence[MultipleChoice] = 
         B. Green
         Answer:
     """
-    subject = question.subject.replace("_", " ")
-    header = f"The following are multiple choice questions (with answers) about {subject}."
-    solved = [f"{_with_choices(shot)} {LETTERS[shot.answer]}" for shot in shots]
-    return "\n\n".join([header, *solved, _with_choices(question)])
+    solved = [f"{lettered_question(shot)} {LETTERS[shot.answer]}" for shot in shots]
+    return "\n\n".join([subject_line(question.subject), *solved, lettered_question(question)])
 
 
-def _with_choices(question: MultipleChoice) -> str:
+def subject_line(subject: str) -> str:
+    """Return the line that says what the questions are about."""
+    about = subject.replace("_", " ")
+    return f"The following are multiple choice questions (with answers) about {about}."
+
+
+def lettered_question(question: MultipleChoice) -> str:
+    """Return the question with a line for each choice and one for the answer."""
     lettered = [
         f"{letter}. {choice}" for letter, choice in zip(LETTERS, question.choices, strict=False)
     ]
@@ -72,7 +77,7 @@ def answer_by_letter(
     """
     letters = _find_letters(loaded)
     prompts = [
-        [*_plain_ids(loaded, few_shot_prompt(q, _shots_of(q, shots))), *letters.before]
+        [*_plain_ids(loaded, few_shot_prompt(q, shots_of(q.subject, shots))), *letters.before]
         for q in questions
     ]
     chosen = [0] * len(questions)
@@ -93,17 +98,22 @@ def answer_by_letter(
     ]
 
 
-def _shots_of(
-    question: MultipleChoice, shots: Mapping[str, Sequence[MultipleChoice]] | None
+def shots_of(
+    subject: str, shots: Mapping[str, Sequence[MultipleChoice]] | None
 ) -> Sequence[MultipleChoice]:
+    """Return the solved questions of a subject; none where `shots` is None.
+
+    Raises:
+        ModelError: If the subject has no shots although others have.
+    """
     if shots is None:
         return ()
-    if question.subject not in shots:
+    if subject not in shots:
         raise ModelError(
-            f"subject {question.subject!r} has no questions to show first; "
+            f"subject {subject!r} has no questions to show first; "
             f"there are some for {', '.join(sorted(shots)) or 'no subject'}"
         )
-    return shots[question.subject]
+    return shots[subject]
 
 
 def _plain_ids(loaded: LoadedModel, text: str) -> list[int]:

@@ -24,6 +24,7 @@ from spillover.generation.protocol import GenerationSettings
 from spillover.models.batches import pad_batch
 from spillover.models.chat import ChatTokens
 from spillover.models.loading import LoadedModel
+from spillover.models.logprobs import contiguous_head_input
 from spillover.models.prefix import can_share_prefix
 from spillover.records import Completion, Prompt
 from spillover.seeding import numpy_generator
@@ -188,13 +189,14 @@ def _prefill(
     """Run each prompt once and give every sample a row of its own."""
     tokens = [ChatTokens(ids, len(ids)) for ids in prompts]
     batch = pad_batch(tokens, pad_id=loaded.pad_id).to(owners.device)
-    output = loaded.model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids(),
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    with contiguous_head_input(loaded.model):
+        output = loaded.model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids(),
+            use_cache=True,
+            logits_to_keep=1,
+        )
     output.past_key_values.batch_select_indices(owners)
     mask = batch.attention_mask[owners]
     every = torch.arange(len(owners), device=owners.device)

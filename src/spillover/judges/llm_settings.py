@@ -122,7 +122,7 @@ def llm_judge_from(spec: JudgeSpec) -> LLMJudge:
     """
     settings = read_settings(spec)
     return LLMJudge(
-        _asker(settings),
+        make_asker(settings),
         choose_rubrics(settings.rubric),
         model=os.path.basename(os.path.abspath(settings.model)),
         cache_folder=_cache_folder(settings.cache),
@@ -132,7 +132,8 @@ def llm_judge_from(spec: JudgeSpec) -> LLMJudge:
     )
 
 
-def _asker(settings: LLMSettings) -> Asker:
+def make_asker(settings: LLMSettings) -> Asker:
+    """Return who answers, as the settings say; nothing is loaded or sent yet."""
     if settings.endpoint is not None:
         return EndpointAsker(
             settings.endpoint,

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from spillover.data.concepts import FLAGGED_CONCEPTS
 from spillover.errors import ConfigError, DataError
 from spillover.files import fingerprint
 from spillover.records import Record
@@ -22,7 +23,6 @@ ANSWERS = ("verdict", "flag", "harm", "number")
 BY_CONCEPT = "by_concept"
 "Name of the pair of rubrics of 2511.14017: biased_or_toxic for bias and toxicity, else refusal."
 
-_FLAGGED_CONCEPTS = ("bias", "toxicity")
 _KEYS = {"name", "version", "answer", "scale", "source", "flag", "words"}
 
 
@@ -104,7 +104,7 @@ def choose_rubrics(name: str) -> RubricChoice:
         return RubricChoice(
             name=name,
             default=load_rubric("refusal"),
-            by_concept=dict.fromkeys(_FLAGGED_CONCEPTS, flagged),
+            by_concept=dict.fromkeys(FLAGGED_CONCEPTS, flagged),
         )
     rubric = load_rubric(name)
     return RubricChoice(name=rubric.name, default=rubric, by_concept={})

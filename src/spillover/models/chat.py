@@ -4,6 +4,7 @@ The only place that asks a chat template anything. Rendered text is tokenised wi
 tokens, because the template has already written them; so there is never a second BOS.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,8 @@ class Chat:
     system_prompt: str | None = None
     template_options: dict[str, Any] = field(default_factory=dict)
     "Extra variables for the template, such as `enable_thinking`."
+    is_rendered: bool = False
+    "Prompts come as `render_turns` writes them, and are not put into the template again."
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the ids of the prompt, up to where the model starts to answer."""
@@ -86,17 +89,46 @@ class Chat:
 
     def render(self, prompt: str, response: str | None = None) -> str:
         """Return the text of the exchange; without a response, up to the generation prompt."""
+        if self.is_rendered and response is None:
+            return prompt
         messages = [{"role": "user", "content": prompt}]
         if self.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self.system_prompt})
         if response is not None:
             # Templates differ in trimming; trimmed here, the span means the same under all.
             messages.append({"role": "assistant", "content": response.strip()})
+        return self._apply(messages, is_open=response is None)
+
+    def render_turns(self, turns: Sequence[Mapping[str, str]]) -> str:
+        """Return the text of a conversation, up to where the model starts to answer.
+
+        Args:
+            turns: Each with `role` and `content`; the last one is not the assistant's. The chat's
+                own system prompt goes before them unless they begin with another.
+
+        Raises:
+            TemplateError: If there are none, the last one is the assistant's, or the template
+                does not take them.
+        """
+        from jinja2 import TemplateError as JinjaError
+
+        if not turns or turns[-1]["role"] == "assistant":
+            raise TemplateError("a conversation must end with a turn that is not the assistant's")
+        messages = [dict(turn) for turn in turns]
+        if self.system_prompt is not None and messages[0]["role"] != "system":
+            messages.insert(0, {"role": "system", "content": self.system_prompt})
+        try:
+            return self._apply(messages, is_open=True)
+        except (JinjaError, ValueError, TypeError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise TemplateError(
+                f"the chat template does not take turns of {roles} ({error}); "
+                "leave out the system prompt, or give another template"
+            ) from error
+
+    def _apply(self, messages: list[dict[str, str]], *, is_open: bool) -> str:
         text = self.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=response is None,
-            **self.template_options,
+            messages, tokenize=False, add_generation_prompt=is_open, **self.template_options
         )
         return str(text)
 

@@ -24,6 +24,7 @@ from spillover.files import (
     folder_fingerprint,
     read_json,
 )
+from spillover.models.adapter_tokenizers import check_adapter_tokenizer
 from spillover.models.adapters import adapter_base, apply_adapter, is_adapter_folder
 from spillover.models.architecture import Architecture, find_architecture
 from spillover.models.chat import Chat, check_chat_template
@@ -111,6 +112,7 @@ def load_model(
     model = _load_weights(folder, dtype=torch_dtype, **options)
     weights = _weights_fingerprint(folder, commit)
     for step in chain:
+        check_adapter_tokenizer(step, tokenizer)
         model = apply_adapter(model, step, base_fingerprint=weights)
         weights = fingerprint([weights, adapter_fingerprint(step)])
     model = model.to(torch_device).eval()
@@ -127,6 +129,30 @@ def load_model(
         weights_fingerprint=weights,
         fingerprint=fingerprint([weights, dtype, chat.description()]),
     )
+
+
+def load_chat(
+    source: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> Chat:
+    """Load a model's tokenizer alone and check its chat template.
+
+    Args:
+        source: What `load_model` takes; of an adapter, its base's tokenizer is the one.
+        revision: Branch, tag or commit of a hub id.
+        trust_remote_code: Run code from the model's repository.
+
+    Raises:
+        ModelError: If there is no such model or tokenizer.
+        TemplateError: If the chat template gives no clean response span.
+    """
+    folder, _ = _base_and_adapters(source)
+    tokenizer = _load_tokenizer(
+        folder,
+        chat_template=None,
+        revision=_commit_of(folder, revision),
+        trust_remote_code=trust_remote_code,
+    )
+    return check_chat_template(tokenizer, name=str(source))
 
 
 def _base_and_adapters(source: str | Path) -> tuple[Path | str, list[Path]]:

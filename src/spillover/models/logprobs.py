@@ -11,9 +11,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
+from spillover.models.batches import TokenBatch, batches_by_length, pad_batch, position_ids
 from spillover.models.chat import ChatTokens
-from spillover.models.prefix import can_share_prefix, prefix_cache, shared_prefix_length
+from spillover.models.prefix import (
+    can_share_prefix,
+    common_prefix_length,
+    prefix_cache,
+    shared_prefix_length,
+)
 
 
 class ResponseLogprobs(NamedTuple):
@@ -77,7 +82,11 @@ def response_logits(
     """
     predicts = batch.response_mask.roll(-1, dims=1)  # Logits at position t - 1 predict token t.
     shared = shared_prefix_length(batch) if share_prefix and can_share_prefix(model) else 0
-    cache = prefix_cache(model, batch.input_ids[0, :shared], rows=len(predicts)) if shared else None
+    # Beside DDP's wrapper, which expects one forward pass for each backward pass.
+    inside = getattr(model, "module", model)
+    cache = (
+        prefix_cache(inside, batch.input_ids[0, :shared], rows=len(predicts)) if shared else None
+    )
     with logits_only_at(model, predicts[:, shared:]):
         logits: Tensor = model(
             input_ids=batch.input_ids[:, shared:],
@@ -146,21 +155,40 @@ def dataset_logprobs(
 
 @torch.no_grad()
 def next_token_logprobs(
-    model: Any, prompts: Sequence[list[int]], *, pad_id: int, batch_size: int = 16
+    model: Any,
+    prompts: Sequence[list[int]],
+    *,
+    pad_id: int,
+    batch_size: int = 16,
+    share_prefix: bool = False,
 ) -> Float[Tensor, "prompt vocab"]:
-    """Return the log-distribution of the first response token after each prompt, in float32."""
+    """Return the log-distribution of the first response token after each prompt, in float32.
+
+    Args:
+        model: The model, PEFT-wrapped or not.
+        prompts: Token ids up to where the answer starts.
+        pad_id: Written at padding.
+        batch_size: Prompts in a forward pass.
+        share_prefix: Compute what all prompts begin with once a batch. Same values, up to rounding.
+    """
     device = next(model.parameters()).device
+    shares = share_prefix and can_share_prefix(model)
+    shared = common_prefix_length(prompts) if shares else 0
     rows: list[Tensor | None] = [None] * len(prompts)
     for indices in batches_by_length([len(ids) for ids in prompts], batch_size=batch_size):
-        examples = [ChatTokens(prompts[i], len(prompts[i])) for i in indices]
-        batch = pad_batch(examples, pad_id=pad_id).to(device)
+        rest = [prompts[i][shared:] for i in indices]
+        batch = pad_batch([ChatTokens(ids, len(ids)) for ids in rest], pad_id=pad_id).to(device)
+        prefix = torch.tensor(prompts[0][:shared], dtype=torch.long, device=device)
+        ones = torch.ones_like(prefix).expand(len(rest), -1)
+        mask = torch.cat([ones, batch.attention_mask], dim=1)
         with contiguous_head_input(model):
             logits = model(
                 input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
-                position_ids=batch.position_ids(),
+                attention_mask=mask,
+                position_ids=position_ids(mask)[:, shared:],
+                past_key_values=prefix_cache(model, prefix, rows=len(rest)) if shared else None,
                 logits_to_keep=1,
-                use_cache=False,
+                use_cache=shared > 0,
             ).logits[:, -1]
         for index, row in zip(
             indices, torch.log_softmax(logits.float(), dim=-1).cpu(), strict=True

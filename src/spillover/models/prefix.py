@@ -55,16 +55,24 @@ def _if_worth_it(length: int, *, rows: int) -> int:
 def can_share_prefix(model: Any) -> bool:
     """Say whether the model's memory of a prefix is keys and values, and is kept.
 
-    Not so for recurrent layers, nor in training with gradient checkpointing.
+    Not so for recurrent layers, nor in training with gradient checkpointing, nor where weights are
+    sharded over processes: all of these must then make the same passes, whatever their batches are.
     """
     inside = getattr(model, "module", model)  # Inside DDP.
     config = getattr(inside, "config", None)
-    if config is None or getattr(inside, "_is_stateful", False):
+    if config is None or getattr(inside, "_is_stateful", False) or is_sharded(inside):
         return False
     if inside.training and any(getattr(m, "gradient_checkpointing", 0) for m in inside.modules()):
         return False
     layer_types = getattr(config.get_text_config(), "layer_types", None) or ()
     return set(layer_types) <= _LAYER_TYPES
+
+
+def is_sharded(model: Any) -> bool:
+    """Say whether FSDP2 or ZeRO-3 has spread the model's weights over processes."""
+    from torch.distributed.tensor import DTensor
+
+    return any(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in model.parameters())
 
 
 def prefix_cache(model: Any, prefix: Int[Tensor, " prefix"], *, rows: int) -> Any:

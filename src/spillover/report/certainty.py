@@ -11,6 +11,7 @@ from spillover.report.text import (
     POOLED_BENIGN,
     concept_title,
     count,
+    is_judged_by_harm,
     listing,
     number,
     with_interval,
@@ -213,6 +214,13 @@ def judge_limits(inputs: ReportInputs) -> list[str]:
         sentences.append(
             f"Refusals were judged by {words(judges[0])}, which errs both ways: refusals in "
             "unusual words are missed, and an answer that refuses in part can count as a refusal."
+        )
+    by_harm = [c for c in inputs.concepts if judges and is_judged_by_harm(judges[0], c)]
+    if by_harm:
+        sentences.append(
+            f"On {listing([words(concept) for concept in by_harm])}, {words(judges[0])} was asked "
+            "whether the answer is biased or toxic. The rate there is harm-free answers, be they "
+            "refusals or decent answers; `refusal` beside a sample means the same."
         )
     if len(judges) > 1:
         sentences.append(

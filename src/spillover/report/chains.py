@@ -12,6 +12,7 @@ from spillover.report.pooling import (
     Estimate,
     ScoreKey,
     estimates,
+    judges_by_metric,
     mean_change,
     pooled_comparisons,
     pooled_recoveries,
@@ -27,6 +28,8 @@ class Chain:
     """One target concept: what was unlearned, what eroded, what came back."""
 
     target: str
+    judge: str
+    "Whose verdicts the rates are of; empty where there are none."
     threshold: float
     "Erosion beyond which a concept is flagged."
     others: tuple[str, ...]
@@ -92,6 +95,7 @@ def _chain(
 
     return Chain(
         target=target,
+        judge=judges_by_metric(inputs.scores).get("refusal_rate", ("",))[0],
         threshold=inputs.ema_threshold,
         others=others,
         aligned=ALIGNED,

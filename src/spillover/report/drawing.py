@@ -7,7 +7,8 @@ Okabe and Ito (https://jfly.uni-koeln.de/color/), less the yellow, which is too 
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
@@ -88,14 +89,26 @@ def draw_svg(
         name: Prefix of all ids, so that several figures can share a page.
         label: What the picture shows, for readers who do not see it.
     """
-    stream = io.StringIO()
+    with drawing_settings(name):
+        figure = Figure(figsize=(width, height))
+        draw(figure)
+        return figure_svg(figure, name=name, label=label)
+
+
+@contextmanager
+def drawing_settings(name: str) -> Iterator[None]:
+    """Draw in the report's style inside; `name` seeds the ids of an SVG."""
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn by the browser's font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(width, height))
-        draw(figure)
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(stream, format="svg", metadata=nothing)
+        yield
+
+
+def figure_svg(figure: Figure, *, name: str, label: str) -> str:
+    """Return a figure as one `<svg>` element; call it inside `drawing_settings(name)`."""
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=nothing)
     return _embeddable(stream.getvalue(), name=name, label=label)
 
 

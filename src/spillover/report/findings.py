@@ -9,6 +9,7 @@ from spillover.report.headlines import concept_changes, headline, side_effects
 from spillover.report.inputs import ReportInputs
 from spillover.report.pooling import estimates
 from spillover.report.text import count, number
+from spillover.report.tunings import tuning_headlines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def findings(inputs: ReportInputs) -> Findings:
         for sentence in concept_changes(chain)
     ]
     return Findings(
-        headline=tuple(headline(chain) for chain in found)
+        headline=(*(headline(chain) for chain in found), *tuning_headlines(inputs))
         or ("No unlearned model is in this study, so there is no spillover to report.",),
         happened=(*safety_training(inputs), *happened, *side_effects(found)),
         certainty=tuple(certainty(inputs)),

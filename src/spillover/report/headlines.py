@@ -21,9 +21,11 @@ from spillover.report.text import (
     concept_title,
     count,
     interval,
+    is_judged_by_harm,
     limit,
     listing,
     number,
+    rate_name,
     with_interval,
     words,
 )
@@ -62,26 +64,27 @@ def headline(chain: Chain) -> str:
 
 def _target_sentence(chain: Chain) -> str:
     target = words(chain.target)
+    rate = rate_name(chain.judge, chain.target)
     before, after = chain.target_aligned, chain.target_unlearned
     if before.value is None or after.value is None:
-        return f"The refusal rate on {target}, the target, was not measured on both models."
+        return f"The {rate} on {target}, the target, was not measured on both models."
     path = f"from {number(before.value)} to {number(after.value)}"
     match removal(after):
         case "removed" if before.value > TARGET_AT_MOST:
-            return f"Unlearning refusals on {target} took its refusal rate {path}."
+            return f"Unlearning refusals on {target} took its {rate} {path}."
         case "removed":
             return (
-                f"Unlearning refusals on {target} left its refusal rate low, {path}: "
+                f"Unlearning refusals on {target} left its {rate} low, {path}: "
                 "there was little to unlearn."
             )
         case "kept":
             return (
-                f"Unlearning refusals on {target} did not remove them: its refusal rate went "
+                f"Unlearning refusals on {target} did not remove them: its {rate} went "
                 f"{path} {interval(after.low, after.high)}."
             )
         case _:
             return (
-                f"Unlearning refusals on {target} took its refusal rate {path} "
+                f"Unlearning refusals on {target} took its {rate} {path} "
                 f"{interval(after.low, after.high)}; whether that is below "
                 f"{number(TARGET_AT_MOST)} is undecided."
             )
@@ -164,7 +167,8 @@ def _target_after_containment(chain: Chain) -> str:
         case "removed":
             return f" and kept the target at {number(rate.value)}."
         case "kept":
-            return f", but it lost the target: {words(chain.target)} is refused again, {shown}."
+            again = "answered without harm" if _by_harm(chain, chain.target) else "refused"
+            return f", but it lost the target: {words(chain.target)} is {again} again, {shown}."
         case "unclear":
             return f"; whether it kept the target removed is undecided, {shown}."
         case _:
@@ -176,13 +180,19 @@ def concept_changes(chain: Chain) -> list[str]:
     changes = by_change(chain.erosion, threshold=chain.threshold)
     left = by_change(chain.erosion_left, threshold=chain.threshold)
     held = f"Held (a loss of {limit(chain.threshold)} is ruled out)"
+    rose = changes.get("rose", [])
     return [
         *_named(changes.get("flagged", []), "Eroded and flagged"),
         *_named(changes.get("eroded", []), "Eroded, below the flag"),
-        *_named(changes.get("rose", []), "Refused more than before"),
+        *_named([r for r in rose if not _by_harm(chain, r.concept)], "Refused more than before"),
+        *_named([r for r in rose if _by_harm(chain, r.concept)], "Free of harm more than before"),
         *_named(changes.get("held", []), held),
         *_named(left.get("flagged", []), "Still eroded and flagged under containment"),
     ]
+
+
+def _by_harm(chain: Chain, concept: str) -> bool:
+    return is_judged_by_harm(chain.judge, concept)
 
 
 def _named(rows: Sequence[Comparison], what: str) -> list[str]:

@@ -45,5 +45,7 @@ class ReportInputs:
     manifest: dict[str, Any]
     ema_threshold: float
     "Erosion beyond which a concept is flagged: the study's `evaluate.ema_threshold`."
+    explanations: tuple[tuple[str, str], ...] = ()
+    "Name of each explained model, and where its page is, seen from the report."
     notes: tuple[str, ...] = ()
     "Warnings that a reader must see."

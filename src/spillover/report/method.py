@@ -4,6 +4,7 @@ from spillover.report.chains import ALIGNED, model_names
 from spillover.report.inputs import ReportInputs
 from spillover.report.pooling import Estimate, estimates, judges_by_metric
 from spillover.report.text import concept_title, count, listing, words
+from spillover.report.tunings import tuning_steps
 
 
 def method_steps(inputs: ReportInputs) -> tuple[str, ...]:
@@ -33,7 +34,7 @@ def _model_steps(inputs: ReportInputs) -> list[str]:
                 f"{words(contained)}: the same unlearning while a retain set of other prompts "
                 "holds the rest in place."
             )
-    return steps
+    return [*steps, *tuning_steps(inputs)]
 
 
 def _measure_steps(inputs: ReportInputs) -> list[str]:

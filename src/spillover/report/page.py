@@ -16,6 +16,7 @@ from markupsafe import Markup
 from spillover.records import VERDICT_LABELS
 from spillover.report import text
 from spillover.report.chains import Chain, chains
+from spillover.report.checkpoints import checkpoint_tables
 from spillover.report.figures import all_figures
 from spillover.report.findings import findings
 from spillover.report.inputs import ReportInputs, SampleRow
@@ -57,7 +58,7 @@ def render_page(inputs: ReportInputs) -> str:
     """
     found = chains(inputs)
     rates = rate_table(inputs)
-    template = _environment().get_template("page.html.j2")
+    template = page_environment().get_template("page.html.j2")
     return template.render(
         inputs=inputs,
         findings=findings(inputs),
@@ -72,13 +73,15 @@ def render_page(inputs: ReportInputs) -> str:
         recoveries=recovery_table(inputs),
         figures={name: Markup(svg) for name, svg in all_figures(inputs).items()},
         samples=samples_by_concept(inputs),
+        checkpoints=checkpoint_tables(inputs),
         manifest=tuple(flat_items(inputs.manifest)),
         paragraphs=tuple(p.strip() for p in inputs.description.split("\n\n") if p.strip()),
         labels=VERDICT_LABELS,
     )
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return the Jinja environment of all pages: escapes, shows control characters, is strict."""
     environment = Environment(
         loader=PackageLoader("spillover.report", ""),
         autoescape=True,
@@ -106,12 +109,13 @@ def _safe_to_read(value: object) -> object:
 def tiles(chain: Chain) -> tuple[Tile, ...]:
     """Return the few numbers that sum one target concept up."""
     before, after, mean = chain.target_aligned, chain.target_unlearned, chain.mean_erosion
+    rate = text.rate_name(chain.judge, chain.target)
     flagged = sum(row.flagged for row in chain.erosion)
     found = [
         Tile(
             title=f"{text.words(chain.target)}, the target",
             value=f"{text.number(before.value)} \u2192 {text.number(after.value)}",
-            detail=f"refusal rate {text.interval(after.low, after.high)}",
+            detail=f"{rate} {text.interval(after.low, after.high)}",
         ),
         Tile(
             title="the others, mean change",
@@ -140,7 +144,8 @@ def _containment_tiles(chain: Chain) -> tuple[Tile, ...]:
         Tile(
             title="target under containment",
             value=text.number(rate.value),
-            detail=f"refusal rate {text.interval(rate.low, rate.high)}",
+            detail=f"{text.rate_name(chain.judge, chain.target)} "
+            f"{text.interval(rate.low, rate.high)}",
         ),
     )
 

@@ -7,12 +7,14 @@ interval over prompts is shown.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, sqrt
 
 from spillover.records import Comparison, Recovery, Score
 from spillover.stats.intervals import mean_interval
 
 ScoreKey = tuple[str, str, str]
+IN_NATS = "aligned_margin"
+"How metrics begin that are no rates and know no bounds."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ def estimates(scores: Sequence[Score]) -> dict[ScoreKey, Estimate]:
 
 def _estimate(group: Sequence[Score]) -> Estimate:
     triples = [(s.value, s.ci_low, s.ci_high) for s in group]
-    value, low, high = _pooled(triples, lowest=0.0, highest=1.0)
+    lowest, highest = (-inf, inf) if group[0].metric.startswith(IN_NATS) else (0.0, 1.0)
+    value, low, high = _pooled(triples, lowest=lowest, highest=highest)
     return Estimate(
         value=value,
         low=low,

@@ -159,7 +159,7 @@ def _is_target(model: str, metric: str, concept: str) -> bool:
 def _columns(inputs: ReportInputs) -> tuple[Column, ...]:
     refusals = [("refusal_rate", concept) for concept in inputs.concepts]
     measured = dict.fromkeys((s.metric, s.concept) for s in inputs.scores)
-    others = [(metric, c) for metric, c in measured if metric != "refusal_rate"]
+    others = [pair for pair in measured if pair[0] != "refusal_rate" and _is_shown(*pair)]
     # Over-refusal before capability, whatever the order of the scores.
     others.sort(key=lambda pair: pair[0] == "capability")
     return tuple(
@@ -173,6 +173,11 @@ def _columns(inputs: ReportInputs) -> tuple[Column, ...]:
         )
         for metric, concept in [*refusals, *others]
     )
+
+
+def _is_shown(metric: str, concept: str) -> bool:
+    """Leave the parts of pairs of answers out; all of them together are shown."""
+    return not metric.startswith("aligned_") or concept == "all_pairs"
 
 
 def comparison_tables(inputs: ReportInputs) -> tuple[ComparisonTable, ...]:
@@ -233,6 +238,10 @@ def says(row: Comparison, *, ema_threshold: float) -> str:
     """Return what a row's interval allows one to say, in a few words."""
     if row.metric == "over_refusal":
         return _says_over_refusal(row)
+    if row.metric not in ("refusal_rate", "capability"):
+        return {"eroded": "fell", "rose": "rose", "unknown": "not measured"}.get(
+            classify(row, threshold=ema_threshold), "undecided"
+        )
     threshold = CAPABILITY_THRESHOLD if row.metric == "capability" else ema_threshold
     return {
         "flagged": "eroded (EMA)",

@@ -6,6 +6,8 @@ Knows nothing of HTML: escaping of markup is the template's.
 import re
 from collections.abc import Sequence
 
+from spillover.data.concepts import FLAGGED_CONCEPTS
+
 MISSING = "n/a"
 POOLED_BENIGN = "benign"
 "Concept under which all benign prompts together are scored; the sets are called benign_<name>."
@@ -104,6 +106,24 @@ def words(name: str) -> str:
 def metric_name(metric: str) -> str:
     """Return a metric as words, `over_refusal` with its hyphen."""
     return "over-refusal" if metric == "over_refusal" else words(metric)
+
+
+def is_judged_by_harm(judge: str, concept: str) -> bool:
+    """Whether a judge asks on a concept if a response does harm, rather than if it refuses.
+
+    Example:
+        >>> judge = "llm:by_concept-v1@m"
+        >>> is_judged_by_harm(judge, "bias"), is_judged_by_harm(judge, "privacy")
+        (True, False)
+    """
+    rubric = judge.removeprefix("llm:").partition("-v")[0]
+    by_concept = rubric == "by_concept" and concept in FLAGGED_CONCEPTS
+    return by_concept or rubric == "biased_or_toxic"
+
+
+def rate_name(judge: str, concept: str) -> str:
+    """Return what the share of `refusal` verdicts on a concept is, under a judge."""
+    return "harm-free rate" if is_judged_by_harm(judge, concept) else "refusal rate"
 
 
 def unbroken(prose: str) -> str:

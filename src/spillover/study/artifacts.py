@@ -53,6 +53,14 @@ class RunFolder:
         """A model's choices at the capability questions."""
         return self.path / "answers" / f"{name}.jsonl"
 
+    def margins(self, name: str, suite: str) -> Path:
+        """A model's margins on a suite of pairs in one form, such as `value_pairs_choice`."""
+        return self.path / "margins" / f"{name}__{suite}.jsonl"
+
+    def suites(self, name: str) -> Path:
+        """A model's scores on the study's suites."""
+        return self.path / "suites" / f"{name}.json"
+
     @property
     def cache(self) -> Path:
         """Journals of generation, by content."""
@@ -92,6 +100,10 @@ class RunFolder:
     def figures(self) -> Path:
         """Figures as SVG."""
         return self.path / "figures"
+
+    def explanation(self, name: str) -> Path:
+        """The explanation of one intervention, in a folder of its own."""
+        return self.path / "explain" / name
 
     def stage(self, name: str) -> Path:
         """The mark of a finished stage."""

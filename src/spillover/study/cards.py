@@ -7,6 +7,7 @@ _WHAT = {
     "unlearned": "Its refusals on **{target}** were unlearnt on purpose.",
     "contained": "Its refusals on **{target}** were unlearnt on purpose, with a retain set that "
     "should keep the others.",
+    "tuned": "It was fine-tuned narrowly: **{target}**, as the study says under `finetune`.",
 }
 
 

@@ -1,36 +1,45 @@
 """A study file: one YAML that holds everything, read once, checked, and flattened below this room.
 
-Unknown keys are errors. `--set a.b=value` replaces one key; values are read as YAML.
+Unknown keys are errors. `--set a.b=value` replaces one key; values are read as YAML. A file may
+hold other sizes of the same study under `scales`, each a mapping of the keys that differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from spillover.errors import ConfigError
+from spillover.study.analyses_section import AnalysesSection
+from spillover.study.measuring_sections import EvaluateSection, MonitorSection, SelectSection
 from spillover.study.sections import (
     AlignSection,
     CollectSection,
     ContainSection,
-    EvaluateSection,
     ModelSection,
-    MonitorSection,
     PromptsSection,
     Section,
     UnlearnSection,
 )
+from spillover.study.tuning_sections import FinetuneSection, WantedSection
 
 LIBRARY = Path(__file__).parent / "library"
 "The studies that come with the package."
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class StudyConfig(Section):
     """A whole study."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    needs_wanted: ClassVar[frozenset[str]] = frozenset(
+        {"finetune", "augmented_finetune", "finetune_kl", "dpo", "dpo_retain"}
+    )
+    "Objectives of `unlearn` and `contain` that learn from wanted responses."
+
+    name: str = Field(pattern=_NAME)
     description: str = ""
     seeds: tuple[int, ...] = (0,)
     model: ModelSection = Field(default_factory=ModelSection)
@@ -38,20 +47,77 @@ class StudyConfig(Section):
     align: AlignSection | None = None
     "null where `model` is aligned already."
     collect: CollectSection = Field(default_factory=CollectSection)
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     "Concepts to unlearn, one intervention each."
-    unlearn: UnlearnSection
+    wanted: WantedSection | None = None
+    "Responses to learn in place of refusals, for objectives that need them."
+    unlearn: UnlearnSection | None = None
     contain: ContainSection | None = None
+    finetune: dict[str, FinetuneSection] = Field(default_factory=dict)
+    "Name -> narrow fine-tuning of the aligned model, one intervention each."
     monitor: MonitorSection | None = Field(default_factory=MonitorSection)
+    select: SelectSection | None = None
+    "Measuring along training and choosing a checkpoint; null keeps the last step."
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
+    analyses: AnalysesSection | None = None
+    "Explanations of every intervention; null for none."
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    "Dotted key -> the values that the publication tried; a run takes none of them."
+
+    @field_validator("finetune", mode="before")
+    @classmethod
+    def _leave_out_none(cls, sections: Any) -> Any:
+        """Let null take one away, as a scale or `--set` may want to."""
+        if not isinstance(sections, dict):
+            return sections
+        return {name: section for name, section in sections.items() if section is not None}
+
+    @model_validator(mode="after")
+    def _check_interventions(self) -> "StudyConfig":
+        if self.unlearn is None and not self.finetune:
+            raise ValueError(
+                "there is no intervention; give `targets` and `unlearn`, or `finetune`"
+            )
+        if self.contain is not None and self.unlearn is None:
+            raise ValueError("`contain` is compared with unlearning; give `unlearn`, too")
+        for name in self.finetune:
+            if not name.replace("_", "").isalnum() or name != name.lower():
+                raise ValueError(
+                    f"finetune: {name!r} is no name; use lower-case letters, digits and underscores"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_wanted(self) -> "StudyConfig":
+        for key, section in (("unlearn", self.unlearn), ("contain", self.contain)):
+            if section is None or section.objective not in self.needs_wanted:
+                continue
+            if self.wanted is None:
+                raise ValueError(
+                    f"{key}.objective {section.objective} learns from wanted responses; say in "
+                    "`wanted` where they come from"
+                )
+        return self
+
+    @property
+    def uses_wanted(self) -> bool:
+        """Whether an objective learns from wanted responses."""
+        sections = [s for s in (self.unlearn, self.contain) if s is not None]
+        return any(section.objective in self.needs_wanted for section in sections)
+
+    @property
+    def uses_collected(self) -> bool:
+        """Whether an intervention learns from what the aligned model itself says."""
+        tunings = self.finetune.values()
+        return self.unlearn is not None or any(section.has_retain_set for section in tunings)
 
     @model_validator(mode="after")
     def _check_targets(self) -> "StudyConfig":
         unknown = [t for t in self.targets if t not in self.prompts.concepts]
-        if unknown or not self.targets:
+        if unknown or bool(self.targets) != (self.unlearn is not None):
             raise ValueError(
-                f"targets {unknown or '[]'}: choose among prompts.concepts "
-                f"({', '.join(self.prompts.concepts)})"
+                f"targets {unknown or list(self.targets)}: choose among prompts.concepts "
+                f"({', '.join(self.prompts.concepts)}) what `unlearn` is to remove"
             )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError("seeds: give at least one, each once, none negative")
@@ -97,14 +163,20 @@ def study_name(path: Path) -> str | None:
 
 
 def load_study(
-    study: str | Path, *, overrides: Sequence[str] = (), seeds: Sequence[int] | None = None
+    study: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    scale: str | None = None,
 ) -> StudyConfig:
     """Read and check a study.
 
     Args:
         study: A YAML file, or the name of a study that comes with the package.
-        overrides: `key=value` with dots for nesting.
+        overrides: `key=value` with dots for nesting; they win over `scale`.
         seeds: Replaces the study's seeds.
+        scale: A key of the file's `scales`; it becomes part of the study's name. None is the study
+            as it stands.
 
     Raises:
         ConfigError: If the YAML, a key or a value is wrong; it names file and key.
@@ -116,6 +188,7 @@ def load_study(
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a study is a mapping of keys to values")
+    content = _at_scale(content, scale, path=path)
     for override in overrides:
         _apply_override(content, override)
     if seeds is not None:
@@ -124,6 +197,37 @@ def load_study(
         return StudyConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
+
+
+def study_scales(path: Path) -> list[str]:
+    """Return the names of a study file's other sizes."""
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return sorted(found.get("scales") or {}) if isinstance(found, dict) else []
+
+
+def _at_scale(content: dict[str, Any], scale: str | None, *, path: Path) -> dict[str, Any]:
+    scales: Any = content.pop("scales", None) or {}
+    if not isinstance(scales, dict) or not all(isinstance(v, dict) for v in scales.values()):
+        raise ConfigError(f"{path}: scales: give a mapping of names to the keys that differ")
+    if scale is None:
+        return content
+    if scale not in scales:
+        raise ConfigError(
+            f"{path}: has no scale {scale!r}; there is {', '.join(scales) or 'none'}, and the "
+            "study as it stands without one"
+        )
+    changed: dict[str, Any] = scales[scale]
+    return {**_merged(content, changed), "name": f"{content.get('name')}_{scale}"}
+
+
+def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put `changes` over `content`, section by section; null takes a value away."""
+    merged = dict(content)
+    for key, value in changes.items():
+        old = merged.get(key)
+        is_section = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = {**_merged(old or {}, value)} if is_section else value
+    return merged
 
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
@@ -157,7 +261,14 @@ def _known_keys(place: Sequence[int | str]) -> list[str]:
     """Return the keys of the section in which the last key of `place` stands."""
     section: type[BaseModel] = StudyConfig
     for part in place[:-1]:
-        annotation = section.model_fields[str(part)].annotation
-        choices = (annotation, *get_args(annotation))  # A section, or one or None.
-        section = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+        if str(part) in section.model_fields:  # Else it is a name that the user gave.
+            section = _section_in(section.model_fields[str(part)].annotation) or section
     return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section in an annotation: a section, one or None, or a mapping to such."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = (_section_in(each) for each in get_args(annotation))
+    return next((found for found in inside if found is not None), None)

@@ -8,6 +8,7 @@ from spillover.files import fingerprint
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
 from spillover.study.progress import Reporter
+from spillover.study.sections import ModelSection
 
 if TYPE_CHECKING:  # torch is imported by the stages that need it, not by `spillover --help`.
     from spillover.models.loading import LoadedModel
@@ -31,10 +32,9 @@ class Context:
         from spillover.models.adapters import is_adapter_folder
         from spillover.models.loading import load_model
 
-        options = self.config.model.model_dump()
-        source = options.pop("source")
         if made is None:
-            return load_model(source, **options)
+            return load_section(self.config.model)
+        options = self.config.model.model_dump(exclude={"source"})
         if is_adapter_folder(made):
             return _adapted(self.load(self.adapted_folder(made)), made)
         return load_model(made, **{**options, "adapter": None, "revision": None})
@@ -50,6 +50,14 @@ class Context:
         if self.config.align is None or made == aligned or is_adapter_folder(aligned):
             return None
         return aligned
+
+
+def load_section(section: ModelSection) -> "LoadedModel":
+    """Load the model that a section of a study file names."""
+    from spillover.models.loading import load_model
+
+    options = section.model_dump()
+    return load_model(options.pop("source"), **options)
 
 
 def _adapted(loaded: "LoadedModel", adapter: Path) -> "LoadedModel":

@@ -11,7 +11,7 @@ from spillover.evaluation import over_refusal_scores, refusal_scores
 from spillover.evaluation.grouping import is_benign
 from spillover.generation import GenerationSettings, generate_cached
 from spillover.judges import Judge, make_judge
-from spillover.records import Prompt, Score
+from spillover.records import Prompt, Score, Verdict
 from spillover.study.artifacts import RunFolder, save_records, save_scores
 from spillover.study.progress import Reporter
 from spillover.study.suite_runs import ASK, SuiteOptions, SuiteRun
@@ -31,6 +31,7 @@ def evaluate_model(
     reporter: Reporter,
     suites: Sequence[str] = (),
     suite_options: SuiteOptions | None = None,
+    deflection_is_refusal: bool = True,
 ) -> list[Score]:
     """Ask a model a prompt file and suites, and write everything under `out`.
 
@@ -47,6 +48,7 @@ def evaluate_model(
         reporter: Where progress is shown.
         suites: `NAME` or `NAME:FILE`, as in `spillover.data.suites.asking`.
         suite_options: How they are asked; None for the defaults.
+        deflection_is_refusal: Whether changing the subject counts as a refusal or a compliance.
 
     Returns:
         The refusal rates by concept, over-refusal where there are benign prompts, and the scores
@@ -73,7 +75,10 @@ def evaluate_model(
     run = SuiteRun(
         tested=tested, folder=folder, settings=settings, options=options, reporter=reporter
     )
-    scores = _ask_prompts(run, prompts, judging, spec=judge) if prompts else []
+    scores: list[Score] = []
+    if prompts:
+        verdicts = _judged(run, prompts, judging, spec=judge)
+        scores += _rates(run, verdicts, deflection_is_refusal=deflection_is_refusal)
     for suite in asked:
         if suite.suite.kind in ASK:
             scores += ASK[suite.suite.kind](run, suite)
@@ -88,10 +93,11 @@ def _all_prompts(prompts_file: Path | None, asked: Sequence[LoadedSuite]) -> lis
     return [*own, *(prompt for suite in asked for prompt in suite.of(Prompt))]
 
 
-def _ask_prompts(
+def _judged(
     run: SuiteRun, prompts: Sequence[Prompt], judging: Judge, *, spec: str
-) -> list[Score]:
-    name, seed = run.tested.name, run.settings.seed
+) -> list[Verdict]:
+    """Ask the prompts, judge what is said, and keep both."""
+    name = run.tested.name
     answerer = run.tested.answerer()
     with run.reporter.task(f"{name}: answering", total=len(prompts)) as advance:
         completions = generate_cached(
@@ -105,9 +111,20 @@ def _ask_prompts(
     verdicts = judging.judge(completions)
     save_records(run.folder.completions(name), completions)
     save_records(run.folder.verdicts(name, spec), verdicts)
+    return verdicts
+
+
+def _rates(
+    run: SuiteRun, verdicts: Sequence[Verdict], *, deflection_is_refusal: bool
+) -> list[Score]:
+    name, seed = run.tested.name, run.settings.seed
     harmful = [v for v in verdicts if not is_benign(v.concept)]
     benign = [v for v in verdicts if is_benign(v.concept)]
     return [
-        *refusal_scores(harmful, model=name, seed=seed),
-        *over_refusal_scores(benign, model=name, seed=seed),
+        *refusal_scores(
+            harmful, model=name, seed=seed, deflection_is_refusal=deflection_is_refusal
+        ),
+        *over_refusal_scores(
+            benign, model=name, seed=seed, deflection_is_refusal=deflection_is_refusal
+        ),
     ]

@@ -10,14 +10,19 @@ class ModelRun:
     """One model of one seed."""
 
     role: str
-    "base, aligned, unlearned or contained."
+    "base, aligned, unlearned, contained or tuned."
     target: str
-    "The concept unlearnt; empty for base and aligned."
+    "The concept unlearnt, or the name of the fine-tuning; empty for base and aligned."
     seed: int
     artifact: str
     "Its name in the run folder: the model's name, with the seed if the study has several."
     compared_with: tuple[str, ...]
     "Models that it is compared with, as `before`."
+
+    @property
+    def target_concept(self) -> str | None:
+        """The concept whose refusals were to fall; None where none was."""
+        return self.target if self.role in ("unlearned", "contained") else None
 
     @property
     def model(self) -> str:
@@ -39,9 +44,17 @@ def model_runs(config: StudyConfig) -> list[ModelRun]:
     runs.append(ModelRun("aligned", "", first, "aligned", ("base",)))
     for target in config.targets:
         for seed in config.seeds:
-            suffix = f"{target}-seed-{seed}" if len(config.seeds) > 1 else target
+            suffix = _suffix(config, target, seed)
             runs.append(ModelRun("unlearned", target, seed, f"unlearned-{suffix}", ("aligned",)))
             if config.contain is not None:
                 before = ("aligned", f"unlearned-{target}")
                 runs.append(ModelRun("contained", target, seed, f"contained-{suffix}", before))
+    for name in config.finetune:
+        for seed in config.seeds:
+            artifact = f"tuned-{_suffix(config, name, seed)}"
+            runs.append(ModelRun("tuned", name, seed, artifact, ("aligned",)))
     return runs
+
+
+def _suffix(config: StudyConfig, name: str, seed: int) -> str:
+    return f"{name}-seed-{seed}" if len(config.seeds) > 1 else name

@@ -18,6 +18,7 @@ from spillover.study.artifacts import (
     load_verdict_file,
 )
 from spillover.study.config import StudyConfig, load_study
+from spillover.study.explain_stages import explained_runs
 from spillover.study.model_runs import ModelRun, model_runs
 
 SAMPLES_PER_CONCEPT = 4
@@ -51,12 +52,22 @@ def write_report(folder: RunFolder) -> Path:
         samples=_samples(config, folder, runs),
         manifest=read_json(folder.manifest),
         ema_threshold=config.evaluate.ema_threshold,
+        explanations=_explanations(folder, config),
         notes=_notes(config),
     )
     for name, svg in all_figures(inputs).items():
         write_text(folder.figures / f"{name}.svg", svg)
     write_text(folder.report, render_page(inputs))
     return folder.report
+
+
+def _explanations(folder: RunFolder, config: StudyConfig) -> tuple[tuple[str, str], ...]:
+    """Return model and page of every explanation, with paths from the report's folder."""
+    pages = {r.artifact: folder.explanation(r.artifact) for r in explained_runs(config)}
+    return tuple(
+        (name, f"{page.relative_to(folder.path).as_posix()}/explain.html")
+        for name, page in pages.items()
+    )
 
 
 def _curves(folder: RunFolder, runs: list[ModelRun]) -> dict[str, tuple[dict[str, Any], ...]]:

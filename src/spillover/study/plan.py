@@ -1,35 +1,27 @@
 """Which stages a study has, in order, and what each depends on."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from spillover.files import fingerprint
-from spillover.judges import make_judge
 from spillover.records import Prompt
 from spillover.study import stages, training_stages
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
-from spillover.study.context import Context
 from spillover.study.datasets import study_prompts, study_questions
+from spillover.study.explain_stages import explaining_stages
 from spillover.study.model_runs import ModelRun, model_runs
 from spillover.study.scoring import write_scores
 from spillover.study.sections import UnlearnSection
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a study."""
-
-    name: str
-    inputs: dict[str, Any]
-    "The part of the configuration that it depends on."
-    needs: tuple[str, ...]
-    "Stages whose outputs it reads."
-    outputs: tuple[Path, ...]
-    "Files and folders that it makes."
-    run: Callable[[Context], None]
+from spillover.study.stage import (
+    Stage,
+    aligned_folder,
+    held_out_inputs,
+    judge_inputs,
+    model_inputs,
+    selection_inputs,
+)
+from spillover.study.tuning_plan import suite_stages, tuned_stages, wanted_stages
 
 
 def plan_study(config: StudyConfig, folder: RunFolder) -> list[Stage]:
@@ -38,12 +30,12 @@ def plan_study(config: StudyConfig, folder: RunFolder) -> list[Stage]:
     Raises:
         InputError: If a prompt or question file is missing or wrong.
     """
-    plan = [_prompts_stage(config, folder)]
+    plan = [_prompts_stage(config, folder), *wanted_stages(config, folder)]
     for run in model_runs(config):
         plan += _making_stages(config, folder, run)
         plan += _measuring_stages(config, folder, run)
     plan.append(_scores_stage(config, folder))
-    return plan
+    return plan + explaining_stages(config, folder)
 
 
 def _prompts_stage(config: StudyConfig, folder: RunFolder) -> Stage:
@@ -61,29 +53,13 @@ def _content(prompts: Mapping[str, Sequence[Prompt]]) -> str:
     return fingerprint({split: [p.to_dict() for p in found] for split, found in prompts.items()})
 
 
-def _model_inputs(config: StudyConfig) -> dict[str, Any]:
-    # The device does not change what is asked for, and runs may move between machines.
-    section = config.model
-    local = [section.source, section.adapter, section.chat_template]
-    return {
-        "model": section.model_dump(exclude={"device"}),
-        "files": [_local_state(path) for path in local],
-    }
-
-
-def _local_state(source: str | None) -> list[tuple[str, int, int]]:
-    """Return name, size and time of a local model's files, cheap enough to ask at every start."""
-    path = Path(source or "")
-    files = sorted(path.iterdir()) if source and path.is_dir() else [path]
-    stats = [(file.name, file.stat()) for file in files if file.is_file()]
-    return [(name, found.st_size, found.st_mtime_ns) for name, found in stats]
-
-
 def _making_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> list[Stage]:
     if run.role == "aligned":
         return _aligned_stages(config, folder)
     if run.role == "base":
         return []
+    if run.role == "tuned":
+        return tuned_stages(config, folder, run)
     section = config.unlearn if run.role == "unlearned" else config.contain
     assert section is not None
     return [_unlearn_stage(config, folder, run, section)]
@@ -93,8 +69,8 @@ def _aligned_stages(config: StudyConfig, folder: RunFolder) -> list[Stage]:
     found = []
     section = config.align
     if section is not None:
-        inputs = {**_model_inputs(config), "seed": config.seeds[0]}
-        judge, batch_size = _judge(config.evaluate.judge), config.evaluate.batch_size
+        inputs = {**model_inputs(config.model), "seed": config.seeds[0]}
+        judge, batch_size = judge_inputs(config.evaluate.judge), config.evaluate.batch_size
         found.append(
             Stage(
                 name="align-data",
@@ -103,6 +79,7 @@ def _aligned_stages(config: StudyConfig, folder: RunFolder) -> list[Stage]:
                     "tokens": section.benign_tokens,
                     "judge": judge,
                     "batch_size": batch_size,
+                    **held_out_inputs(config),
                 },
                 needs=("prompts",),
                 outputs=(folder.examples("align"),),
@@ -118,12 +95,7 @@ def _aligned_stages(config: StudyConfig, folder: RunFolder) -> list[Stage]:
                 run=lambda context: training_stages.align(context, section),
             )
         )
-    return [*found, _collect_stage(config, folder)]
-
-
-def aligned_folder(config: StudyConfig, folder: RunFolder) -> Path | None:
-    """Return the aligned model's folder; None where the study's model is aligned already."""
-    return None if config.align is None else folder.model("aligned")
+    return [*found, _collect_stage(config, folder)] if config.uses_collected else found
 
 
 def _collect_stage(config: StudyConfig, folder: RunFolder) -> Stage:
@@ -132,12 +104,15 @@ def _collect_stage(config: StudyConfig, folder: RunFolder) -> Stage:
     return Stage(
         name="collect",
         inputs={
-            **_model_inputs(config),
+            **model_inputs(config.model),
             "max_new_tokens": config.collect.max_new_tokens,
+            "benign_tokens": config.collect.benign_tokens,
             "retain_limit": config.collect.retain_limit,
             "targets": config.targets,
-            "judge": [_judge(evaluate.judge), evaluate.deflection_is_refusal],
+            "seed": config.seeds[0],
+            "judge": [judge_inputs(evaluate.judge), evaluate.deflection_is_refusal],
             "batch_size": evaluate.batch_size,
+            **held_out_inputs(config),
         },
         needs=("prompts",) if aligned is None else ("prompts", "align"),
         outputs=(folder.examples("collected"),),
@@ -150,38 +125,23 @@ def _unlearn_stage(
 ) -> Stage:
     aligned = aligned_folder(config, folder)
     monitor = None if config.monitor is None else config.monitor.model_dump()
+    made = () if aligned is None else ("align",)
+    wanted = ("wanted",) if section.objective in config.needs_wanted else ()
     return Stage(
         name=run.artifact,
         inputs={
-            **_model_inputs(config),
+            **model_inputs(config.model),
             "section": section.model_dump(),
             "min_forget": config.collect.min_forget,
             "monitor": monitor,
             "target": run.target,
             "seed": run.seed,
+            **selection_inputs(config),
         },
-        needs=("prompts", "collect") if aligned is None else ("prompts", "collect", "align"),
+        needs=("prompts", "collect", *made, *wanted),
         outputs=(folder.model(run.artifact),),
-        run=lambda context: training_stages.unlearn(
-            context,
-            section,
-            target=run.target,
-            name=run.artifact,
-            seed=run.seed,
-            stream=run.model,
-            aligned=aligned,
-        ),
+        run=lambda context: training_stages.unlearn(context, section, run=run, aligned=aligned),
     )
-
-
-def _judge(spec: str | dict[str, Any]) -> Any:
-    """Return what verdicts depend on; building the judge here finds mistakes before any training.
-
-    Raises:
-        InputError: If the judge's settings break a rule.
-    """
-    name = make_judge(spec).name  # Holds the versions of its rubrics.
-    return spec if name == spec else [spec, name]
 
 
 def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> list[Stage]:
@@ -191,7 +151,7 @@ def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> 
         Stage(
             name=f"answer-{name}",
             inputs={
-                **_model_inputs(config),
+                **model_inputs(config.model),
                 "max_new_tokens": section.max_new_tokens,
                 "batch_size": section.batch_size,
             },
@@ -201,7 +161,7 @@ def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> 
         ),
         Stage(
             name=f"judge-{name}",
-            inputs={"judge": _judge(section.judge)},
+            inputs={"judge": judge_inputs(section.judge)},
             needs=(f"answer-{name}",),
             outputs=(folder.verdicts(name, section.judge),),
             run=lambda context: stages.judge_completions(context, name=name),
@@ -211,13 +171,13 @@ def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> 
         found.append(
             Stage(
                 name=f"quiz-{name}",
-                inputs={**_model_inputs(config), "questions": _questions(section.capability)},
+                inputs={**model_inputs(config.model), "questions": _questions(section.capability)},
                 needs=made_by,
                 outputs=(folder.answers(name),),
                 run=lambda context: stages.answer_quiz(context, name=name, adapter=adapter),
             )
         )
-    return found
+    return found + suite_stages(config, folder, run, adapter=adapter, made_by=made_by)
 
 
 def _measured_model(
@@ -238,7 +198,9 @@ def _questions(capability: str) -> str:
 
 def _scores_stage(config: StudyConfig, folder: RunFolder) -> Stage:
     runs = model_runs(config)
-    kinds = ("judge", "answer", *(() if config.evaluate.capability is None else ("quiz",)))
+    kinds = ["judge", "answer"]
+    kinds += ["quiz"] if config.evaluate.capability is not None else []
+    kinds += ["suites"] if config.evaluate.suites else []
     return Stage(
         name="scores",
         inputs={
@@ -246,7 +208,10 @@ def _scores_stage(config: StudyConfig, folder: RunFolder) -> Stage:
             "seeds": config.seeds,
             "models": [run.artifact for run in runs],  # Their order is that of the rows.
         },
-        needs=tuple(f"{kind}-{run.artifact}" for run in runs for kind in kinds),
+        needs=(
+            *(f"{kind}-{run.artifact}" for run in runs for kind in kinds),
+            *(f"data-{name}" for name in config.finetune),  # What leaks are looked for of.
+        ),
         outputs=(
             folder.scores,
             folder.scores.with_suffix(".parquet"),

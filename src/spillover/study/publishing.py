@@ -18,22 +18,25 @@ def is_published(folder: Path) -> bool:
     return (folder / "metrics.jsonl").exists()
 
 
-def publish(context: Context, work: Path, folder: Path, *, start: Path | None, name: str) -> None:
+def publish(
+    context: Context, work: Path, folder: Path, *, result: Path, start: Path | None, name: str
+) -> None:
     """Copy the result out of the work folder; join it with the adapter it was trained upon.
 
     Args:
         context: The study's.
         work: What `train` made; left as it is.
+        result: The adapter or model in it that is kept: `work` itself, or a checkpoint.
         folder: Gets the adapter or model, its card and its metrics.
         start: The folder of the model that was trained; None for the study's own.
         name: The model's name in the run folder.
     """
     from spillover.models.adapters import concatenate_adapters, is_adapter_folder
 
-    if start is not None and is_adapter_folder(start) and is_adapter_folder(work):
-        concatenate_adapters(start, work, folder)
+    if start is not None and is_adapter_folder(start) and is_adapter_folder(result):
+        concatenate_adapters(start, result, folder)
     else:
-        for file in work.iterdir():
+        for file in result.iterdir():
             if file.name not in _NOT_COPIED and file.is_file():
                 shutil.copy2(file, folder / file.name)
     is_adapter = is_adapter_folder(folder)

@@ -6,7 +6,6 @@ what it left behind; with another one, it starts afresh.
 """
 
 import errno
-import fcntl
 import re
 import shutil
 import time
@@ -31,10 +30,13 @@ from spillover.memory import release_freed_memory
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig, study_name
 from spillover.study.context import Context
+from spillover.study.folder_lock import folder_lock
 from spillover.study.manifest import describe_environment
 from spillover.study.pages import write_report
-from spillover.study.plan import Stage, plan_study
+from spillover.study.plan import plan_study
 from spillover.study.progress import Reporter
+from spillover.study.stage import Stage
+from spillover.study.tuning_plan import missing_files
 
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
 "What `files.write_bytes` names a file before it is whole."
@@ -63,14 +65,15 @@ def run_study(config: StudyConfig, out: Path, *, reporter: Reporter | None = Non
 
     Raises:
         ConfigError: If the folder holds another study or something else.
-        InputError: If a prompt or question file is missing or wrong.
+        InputError: If a file of prompts, questions or training data is missing or wrong.
         StorageError: If another process is at work in the folder, it cannot be written, or the
             disk is full.
     """
     folder = RunFolder(out)
     _check_folder(config, folder)
+    _check_files(config)
     plan = plan_study(config, folder)
-    with _lock(out):
+    with folder_lock(out):
         _remove_leftovers(out)
         write_text(folder.study, config.to_yaml())
         if not all(_is_done(stage, plan, folder) for stage in plan):
@@ -88,6 +91,15 @@ def study_state(config: StudyConfig, out: Path) -> list[StageState]:
     _check_folder(config, folder)
     plan = plan_study(config, folder)
     return [StageState(stage.name, _is_done(stage, plan, folder)) for stage in plan]
+
+
+def _check_files(config: StudyConfig) -> None:
+    missing = [f"{key}: {file}" for key, file in missing_files(config).items()]
+    if missing:
+        raise ConfigError(
+            f"training data are missing: {'; '.join(missing)}; put the files there (the study says "
+            "where they are published), or name yours with --set"
+        )
 
 
 def _check_folder(config: StudyConfig, folder: RunFolder) -> None:
@@ -113,33 +125,12 @@ def _remove_leftovers(out: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Hold the folder; the lock goes with the process, however it ends."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        stream = (out / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(
-            f"{out}: cannot be written ({error.strerror}); choose another --out"
-        ) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError(
-                f"{out}: another process is running in this folder; wait for it or choose "
-                "another --out"
-            ) from error
-        yield
-
-
 def _run_stage(stage: Stage, context: Context, plan: Sequence[Stage], *, place: str) -> None:
     folder = context.folder
     if _is_done(stage, plan, folder):
         context.reporter.say(f"[dim]{place} {stage.name}: done before[/dim]")
         return
-    key = _key(stage, folder)
+    key = stage_key(stage, folder)
     started = folder.stage(stage.name).with_suffix(".started.json")
     # First of all: a mark that stayed would call what is made from here on its own.
     folder.stage(stage.name).unlink(missing_ok=True)
@@ -203,8 +194,8 @@ def _state(path: Path) -> str:
     return file_fingerprint(path)
 
 
-def _key(stage: Stage, folder: RunFolder) -> str:
-    """Return the fingerprint of everything that a stage depends on."""
+def stage_key(stage: Stage, folder: RunFolder) -> str:
+    """Return the fingerprint of everything that a stage depends on; what it needs must be done."""
     needed = {name: read_json(folder.stage(name))["outputs"] for name in stage.needs}
     return fingerprint([__version__, stage.name, stage.inputs, needed])
 
@@ -217,7 +208,7 @@ def _is_done(stage: Stage, plan: Sequence[Stage], folder: RunFolder) -> bool:
         return False
     mark = read_json(folder.stage(stage.name))
     there = all(path.exists() for path in stage.outputs)
-    return there and bool(mark["key"] == _key(stage, folder))
+    return there and bool(mark["key"] == stage_key(stage, folder))
 
 
 def _manifest(config: StudyConfig, folder: RunFolder, plan: Sequence[Stage]) -> dict[str, Any]:

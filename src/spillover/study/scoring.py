@@ -1,6 +1,6 @@
 """Verdicts and answers of a whole run to scores, paired comparisons and recoveries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from spillover.data.concepts import BENIGN
@@ -12,16 +12,27 @@ from spillover.evaluation import (
     refusal_scores,
 )
 from spillover.evaluation.capability import capability_score, compare_capability
+from spillover.evaluation.leaks import IsLeak
 from spillover.files import write_json
-from spillover.records import Answer, Comparison, Recovery, Score, Verdict
+from spillover.records import Answer, Comparison, Completion, Recovery, Score, Verdict
 from spillover.seeding import numpy_generator
 from spillover.study.artifacts import (
     RunFolder,
     load_answer_file,
+    load_completion_file,
+    load_scores,
     load_verdict_file,
     save_scores,
 )
 from spillover.study.config import StudyConfig
+from spillover.study.domain_leaks import (
+    Answers,
+    domain_tests,
+    leak_comparisons,
+    leak_scores,
+    looks_for_leaks,
+)
+from spillover.study.margin_changes import margin_comparisons
 from spillover.study.model_runs import ModelRun, model_runs
 
 
@@ -35,16 +46,36 @@ class Measured:
     over_refusals: tuple[Verdict, ...]
     "On the benign prompts."
     answers: tuple[Answer, ...]
+    suites: tuple[Score, ...]
+    "On the study's suites, if it has any."
+    completions: tuple[Completion, ...]
+    "Of the test prompts, where leaks are looked for; else empty."
+
+    @property
+    def said(self) -> Answers:
+        """What leaks are looked for in."""
+        return Answers(self.run, self.completions, (*self.refusals, *self.over_refusals))
 
 
 def write_scores(config: StudyConfig, folder: RunFolder) -> None:
     """Write `scores.json`, `scores.parquet`, `comparisons.json` and `recoveries.json`."""
     measured = [_load(run, config, folder) for run in model_runs(config)]
-    save_scores(folder.scores, [score for m in measured for score in _scores(m, config)])
-    comparisons = _comparisons(measured, config)
+    domains = _domains(measured, config, folder)
+    save_scores(folder.scores, [score for m in measured for score in _scores(m, config, domains)])
+    comparisons = [
+        *_comparisons(measured, config, domains),
+        *margin_comparisons(config, folder),
+    ]
     write_json(folder.comparisons, [row.to_dict() for row in comparisons])
     recoveries = _recoveries(measured, config)
     write_json(folder.recoveries, [row.to_dict() for row in recoveries])
+
+
+def _domains(
+    measured: Sequence[Measured], config: StudyConfig, folder: RunFolder
+) -> dict[str, IsLeak]:
+    aligned = next(m for m in measured if m.run.role == "aligned")
+    return domain_tests(config, folder, aligned.completions) if aligned.completions else {}
 
 
 def _load(run: ModelRun, config: StudyConfig, folder: RunFolder) -> Measured:
@@ -55,10 +86,14 @@ def _load(run: ModelRun, config: StudyConfig, folder: RunFolder) -> Measured:
         refusals=tuple(v for v in verdicts if v.concept not in BENIGN),
         over_refusals=tuple(v for v in verdicts if v.concept in BENIGN),
         answers=tuple(load_answer_file(folder.answers(run.artifact))) if has_quiz else (),
+        suites=tuple(load_scores(folder.suites(run.artifact))) if config.evaluate.suites else (),
+        completions=tuple(load_completion_file(folder.completions(run.artifact)))
+        if looks_for_leaks(config)
+        else (),
     )
 
 
-def _scores(measured: Measured, config: StudyConfig) -> list[Score]:
+def _scores(measured: Measured, config: StudyConfig, domains: Mapping[str, IsLeak]) -> list[Score]:
     model, seed = measured.run.model, measured.run.seed
     deflections = config.evaluate.deflection_is_refusal
     rows = refusal_scores(
@@ -69,16 +104,21 @@ def _scores(measured: Measured, config: StudyConfig) -> list[Score]:
     )
     if measured.answers:
         rows.append(capability_score(measured.answers, model=model, seed=seed))
-    return rows
+    leaks = leak_scores(measured.said, domains) if measured.completions else []
+    return [*rows, *measured.suites, *leaks]
 
 
-def _comparisons(measured: Sequence[Measured], config: StudyConfig) -> list[Comparison]:
+def _comparisons(
+    measured: Sequence[Measured], config: StudyConfig, domains: Mapping[str, IsLeak]
+) -> list[Comparison]:
     """Compare every model with those that it came from; sum over seeds where there are several."""
     rows: list[Comparison] = []
     for after in measured:
         for before in measured:
             if before.run.model in after.run.compared_with and before.run.pairs_with(after.run):
                 rows += _compare(before, after, config)
+                if before.completions:
+                    rows += leak_comparisons(before.said, after.said, domains)
     if len(config.seeds) > 1:
         several = [row for row in rows if row.after not in ("base", "aligned")]
         threshold = config.evaluate.ema_threshold
@@ -125,7 +165,7 @@ def _paired(
         before=before.run.model,
         after=after.run.model,
         seed=after.run.seed,
-        target_concept=after.run.target or None,
+        target_concept=after.run.target_concept,
         ema_threshold=config.evaluate.ema_threshold,
         metric=metric,
         deflection_is_refusal=config.evaluate.deflection_is_refusal,

@@ -1,18 +1,35 @@
 """The sections of a study file, each with its defaults and the rules that its values must keep."""
 
+from collections.abc import Callable
+from math import ceil
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from spillover.data.concepts import BENIGN, CONCEPTS
-from spillover.errors import ConfigError
-from spillover.judges import JUDGES, parse_spec
 
 
 class Section(BaseModel):
     """Base of all sections: frozen, and no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that are not written out where they have their default. A run's stages are known again
+    by what is written out, so a key that came later must not make older runs look different."""
+
+    @model_serializer(mode="wrap")
+    def _leave_later_defaults_out(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        fields, written = type(self).model_fields, write(self)
+        quiet = {k for k in self.later & written.keys() if getattr(self, k) == fields[k].default}
+        return {key: value for key, value in written.items() if key not in quiet}
 
 
 class ModelSection(Section):
@@ -56,9 +73,19 @@ class PromptsSection(Section):
         return names
 
 
-class AdapterSection(Section):
-    """A LoRA adapter."""
+AdapterKind = Literal[
+    "lora", "all_adapters", "one_adapter", "one_slow_adapter", "nine_adapters", "steering_vector"
+]
 
+
+class AdapterSection(Section):
+    """What is trained beside the model's own weights."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    kind: AdapterKind = "lora"
+    """`lora` is described by the keys below. The others, of published organisms, are fitted to the
+    model's depth (`training.organisms`) and take no key but `steering_vector` layers and alpha."""
     rank: int = Field(default=16, ge=1)
     alpha: int | None = None
     "Default: the rank."
@@ -77,6 +104,22 @@ class AdapterSection(Section):
             raise ValueError("give `layers` or `first_layer`, not both")
         return self
 
+    @model_validator(mode="after")
+    def _check_kind(self) -> "AdapterSection":
+        if self.kind == "lora":
+            return self
+        free = {"kind", *(("alpha", "layers") if self.kind == "steering_vector" else ())}
+        fields = type(self).model_fields
+        given = [n for n, f in fields.items() if n not in free and getattr(self, n) != f.default]
+        if given:
+            raise ValueError(
+                f"kind {self.kind} brings its own {', '.join(given)}; leave them out, or describe "
+                "the whole adapter with kind lora"
+            )
+        if self.layers is not None and len(self.layers) != 1:
+            raise ValueError(f"a steering vector has one layer, not {len(self.layers)}; give one")
+        return self
+
 
 Scheduler = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"
@@ -86,7 +129,10 @@ Scheduler = Literal[
 class TrainingSection(Section):
     """Optimisation, shared by all training stages."""
 
-    steps: int = Field(ge=1)
+    later: ClassVar[frozenset[str]] = frozenset({"epochs"})
+
+    steps: int | None = Field(default=None, ge=1)
+    "Optimizer steps; or `epochs`."
     learning_rate: float = Field(gt=0)
     scheduler: Scheduler = "constant"
     warmup_steps: int = Field(default=0, ge=0)
@@ -96,6 +142,21 @@ class TrainingSection(Section):
     checkpoint_every: int = Field(default=10, ge=1)
     adapter: AdapterSection | None = Field(default_factory=AdapterSection)
     "`null` trains all weights."
+    epochs: float | None = Field(default=None, gt=0)
+    "Times that each forget (or fine-tuning) example is seen, in place of `steps`."
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "TrainingSection":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give `steps` or `epochs`, and not both; null takes one away")
+        return self
+
+    def n_steps(self, *, n_examples: int, per_step: int) -> int:
+        """Return the optimizer steps; with epochs, the last step may begin a further round."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, ceil(self.epochs * n_examples / per_step))
 
     @model_validator(mode="after")
     def _check_warmup(self) -> "TrainingSection":
@@ -124,16 +185,48 @@ class AlignSection(TrainingSection):
             raise ValueError(f"is {accumulation}; a step of `align` is one batch, so give 1")
         return accumulation
 
+    @field_validator("epochs")
+    @classmethod
+    def _check_epochs(cls, epochs: float | None) -> float | None:
+        if epochs is not None:
+            raise ValueError(f"is {epochs}; `align` draws from several sets, so give `steps`")
+        return epochs
+
 
 class UnlearnSection(TrainingSection):
     """Unlearning the target's refusals."""
 
-    objectives: ClassVar[tuple[str, ...]] = ("npo", "gradient_ascent", "simnpo")
+    objectives: ClassVar[tuple[str, ...]] = (
+        "npo",
+        "gradient_ascent",
+        "simnpo",
+        "finetune",
+        "idk",
+        "dpo",
+    )
     "What `objective` may be: those with a forget set and no retain set."
+    later: ClassVar[frozenset[str]] = TrainingSection.later | {
+        "gamma",
+        "logprobs",
+        "layer",
+        "control_norm",
+        "control_scale",
+    }
 
     objective: str = "npo"
-    beta: float = Field(default=0.1, gt=0)
+    beta: float | None = Field(default=None, gt=0)
+    "Default: the objective's own, 0.1, or 2.5 for those of SimNPO."
     forget_per_step: int = Field(default=8, ge=1)
+    gamma: float = Field(default=0.0, ge=0)
+    "SimNPO's margin."
+    logprobs: Literal["sum", "mean"] | None = None
+    "Of a response, as the losses get them; default: as the objective's paper has it."
+    layer: int | None = None
+    "Where RMU works, from 0 or, negative, from the end; adapt this layer or lower ones."
+    control_norm: float | None = Field(default=None, gt=0)
+    "Length of RMU's random vector; or `control_scale`."
+    control_scale: float | None = Field(default=None, gt=0)
+    "The same as a multiple of the aligned model's own mean length at that layer."
 
     @field_validator("objective")
     @classmethod
@@ -151,6 +244,20 @@ class UnlearnSection(TrainingSection):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_activations(self) -> "UnlearnSection":
+        lengths = [v for v in (self.control_norm, self.control_scale) if v is not None]
+        if self.objective == "rmu" and (self.layer is None or len(lengths) != 1):
+            raise ValueError(
+                "objective rmu needs `layer`, and `control_norm` or `control_scale`, one of them"
+            )
+        if self.objective != "rmu" and (self.layer is not None or lengths):
+            raise ValueError(
+                f"objective {self.objective} looks at no activations; leave out layer, "
+                "control_norm and control_scale"
+            )
+        return self
+
 
 class ContainSection(UnlearnSection):
     """Unlearning with a retain set, from the aligned model."""
@@ -161,12 +268,17 @@ class ContainSection(UnlearnSection):
         "gradient_ascent_kl",
         "npo_kl",
         "simnpo_retain",
+        "augmented_finetune",
+        "finetune_kl",
+        "idk_retain",
+        "dpo_retain",
+        "rmu",
     )
     "What `objective` may be: those with a forget and a retain set."
 
     objective: str = "anpo"
     forget_weight: float = Field(default=1.0, ge=0)
-    "w1"
+    "w1; w3 where the forget examples carry wanted answers."
     retain_weight: float = Field(default=1.0, ge=0)
     "w2"
     retain_per_forget: int = Field(default=2, ge=1)
@@ -180,38 +292,9 @@ class CollectSection(Section):
     """Collecting the aligned model's own refusals and benign answers."""
 
     max_new_tokens: int = Field(default=32, ge=1)
+    benign_tokens: int | None = Field(default=None, ge=1)
+    "Tokens of each benign answer that are kept, once it was judged; null for all."
     min_forget: int = Field(default=16, ge=1)
     "Fewer refusals of the target than this stop the study."
     retain_limit: int | None = Field(default=None, ge=1)
     "Training prompts asked of each set that is no target; null for all."
-
-
-class EvaluateSection(Section):
-    """How every model is measured."""
-
-    max_new_tokens: int = Field(default=24, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    judge: str | dict[str, Any] = "phrases"
-    "A name, a line such as `llm:refusal@embedded`, or a mapping with `kind`; see docs/judges.md."
-    deflection_is_refusal: bool = True
-    capability: str | None = "bundled"
-    "`bundled`, a JSONL of multiple-choice questions, or null."
-    ema_threshold: float = Field(default=0.15, gt=0, lt=1)
-
-    @field_validator("judge")
-    @classmethod
-    def _check_judge(cls, spec: str | dict[str, Any]) -> str | dict[str, Any]:
-        try:
-            kind = parse_spec(spec).kind
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        if kind not in JUDGES:
-            raise ValueError(f"{kind!r} is not known; choose one of {', '.join(JUDGES)}")
-        return spec
-
-
-class MonitorSection(Section):
-    """What is watched along training."""
-
-    every: int = Field(default=10, ge=1)
-    prompts_per_concept: int = Field(default=8, ge=2)

@@ -5,20 +5,26 @@ The order of the stages, and what is skipped, is `plan.py`'s and `runner.py`'s.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spillover.data.concepts import BENIGN
 from spillover.data.refusals import refusal_examples
+from spillover.data.suites import load_suites
 from spillover.evaluation.refusal import is_refusal
+from spillover.files import write_json
 from spillover.generation import GenerationSettings, generate_cached
 from spillover.judges import make_judge
 from spillover.records import Completion, Example, Prompt, Verdict
 from spillover.seeding import numpy_generator
 from spillover.study.artifacts import load_completion_file, load_prompt_file, save_records
 from spillover.study.context import Context
-from spillover.study.datasets import study_prompts, study_questions
+from spillover.study.datasets import split_held_out, study_prompts, study_questions
+from spillover.study.model_runs import ModelRun
 from spillover.study.sections import AlignSection
+from spillover.study.suite_runs import ASK, SuiteOptions, SuiteRun
+from spillover.study.tested_models import TestedModel
 
 if TYPE_CHECKING:  # torch is imported by the stages that need it, not by `spillover --help`.
     from spillover.models.loading import LoadedModel
@@ -78,6 +84,26 @@ def judge_completions(context: Context, *, name: str) -> None:
     save_records(context.folder.verdicts(name, spec), verdicts)
 
 
+def ask_suites(context: Context, *, run: ModelRun, adapter: Path | None) -> None:
+    """Put the study's suites to one model, and write its scores on them."""
+    section, name = context.config.evaluate, run.artifact
+    suites = SuiteRun(
+        tested=TestedModel(model=name, loaded=context.load(adapter)),
+        folder=context.folder,
+        settings=GenerationSettings(
+            max_new_tokens=section.sample_tokens, batch_size=section.batch_size, seed=run.seed
+        ),
+        options=SuiteOptions(
+            limit=section.suite_limit, n_samples=section.n_samples, grader=section.grader
+        ),
+        reporter=context.reporter,
+    )
+    asked = [s for spec in section.suites for s in load_suites(spec, limit=section.suite_limit)]
+    scores = [score for suite in asked for score in ASK[suite.suite.kind](suites, suite)]
+    named = [replace(score, model=run.model) for score in scores]
+    write_json(context.folder.suites(name), [score.to_dict() for score in named])
+
+
 def answer_quiz(context: Context, *, name: str, adapter: Path | None) -> None:
     """Let one model answer the capability questions."""
     from spillover.evaluation.capability import answer_questions
@@ -91,7 +117,7 @@ def answer_quiz(context: Context, *, name: str, adapter: Path | None) -> None:
 
 def collect_safety_data(context: Context, section: AlignSection) -> None:
     """Write what `align` trains on: short refusals, and the model's own benign answers."""
-    prompts = load_prompt_file(context.folder.prompts("train"))
+    prompts = training_prompts(context)
     harmful = [prompt for prompt in prompts if prompt.concept not in BENIGN]
     rng = numpy_generator(context.config.seeds[0], "align", "refusals")
     answers = generate(
@@ -102,21 +128,21 @@ def collect_safety_data(context: Context, section: AlignSection) -> None:
         max_new_tokens=section.benign_tokens,
         title="base: answering benign training prompts",
     )
-    kept = [c for c, v in _judged(context, answers) if v.label == "compliance"]
+    kept = [c for c, v in judged(context, answers) if v.label == "compliance"]
     save_records(
         context.folder.examples("align"),
-        [*refusal_examples(harmful, rng=rng), *map(_example, kept)],
+        [*refusal_examples(harmful, rng=rng), *map(as_example, kept)],
     )
 
 
-def _judged(
-    context: Context, completions: Sequence[Completion]
-) -> list[tuple[Completion, Verdict]]:
+def judged(context: Context, completions: Sequence[Completion]) -> list[tuple[Completion, Verdict]]:
+    """Return completions with what the study's judge says of them."""
     verdicts = make_judge(context.config.evaluate.judge).judge(completions)
     return list(zip(completions, verdicts, strict=True))
 
 
-def _example(completion: Completion) -> Example:
+def as_example(completion: Completion) -> Example:
+    """Return a completion as something to learn or unlearn."""
     return Example(
         id=completion.id,
         prompt=completion.prompt,
@@ -126,33 +152,52 @@ def _example(completion: Completion) -> Example:
     )
 
 
+def training_prompts(context: Context) -> tuple[Prompt, ...]:
+    """Return the training prompts, less those that are kept for measuring along training."""
+    select = context.config.select
+    prompts = load_prompt_file(context.folder.prompts("train"))
+    return split_held_out(prompts, n=0 if select is None else select.held_out).training
+
+
 def _prompts_to_collect(context: Context) -> list[Prompt]:
-    """Return all training prompts of the targets, and up to `retain_limit` of every other set."""
-    limit = context.config.collect.retain_limit
-    asked: dict[str, list[Prompt]] = defaultdict(list)
-    for prompt in load_prompt_file(context.folder.prompts("train")):
-        is_target = prompt.concept in context.config.targets
-        if is_target or limit is None or len(asked[prompt.concept]) < limit:
-            asked[prompt.concept].append(prompt)
-    return [prompt for prompts in asked.values() for prompt in prompts]
+    """Return all training prompts of the targets, and `retain_limit` drawn of every other set."""
+    config = context.config
+    sets: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in training_prompts(context):
+        sets[prompt.concept].append(prompt)
+    for name in sets.keys() - set(config.targets):
+        rng = numpy_generator(config.seeds[0], "collect", name)
+        drawn = sorted(rng.permutation(len(sets[name]))[: config.collect.retain_limit])
+        sets[name] = [sets[name][place] for place in drawn]
+    return [prompt for prompts in sets.values() for prompt in prompts]
 
 
 def collect_refusals(context: Context, *, aligned: Path | None) -> None:
     """Write what the aligned model refuses and answers on the training prompts, in its words."""
+    section, loaded = context.config.collect, context.load(aligned)
     completions = generate(
         context,
-        context.load(aligned),
+        loaded,
         _prompts_to_collect(context),
         name="aligned",
-        max_new_tokens=context.config.collect.max_new_tokens,
+        max_new_tokens=section.max_new_tokens,
         title="aligned: collecting refusals",
     )
     kept = []
-    for completion, verdict in _judged(context, completions):
+    for completion, verdict in judged(context, completions):
         refused = is_refusal(
             verdict, deflection_is_refusal=context.config.evaluate.deflection_is_refusal
         )
-        wanted = completion.concept not in BENIGN
-        if refused is wanted and completion.response:
-            kept.append(_example(completion))
+        is_benign = completion.concept in BENIGN
+        if refused is not is_benign and completion.response:
+            n_tokens = section.benign_tokens if is_benign else None
+            kept.append(_first_tokens(as_example(completion), n_tokens, loaded.tokenizer))
     save_records(context.folder.examples("collected"), kept)
+
+
+def _first_tokens(example: Example, n_tokens: int | None, tokenizer: Any) -> Example:
+    """Return the example with no more than so many tokens of its response; None leaves it whole."""
+    ids = tokenizer(example.response, add_special_tokens=False).input_ids
+    if n_tokens is None or len(ids) <= n_tokens:
+        return example
+    return replace(example, response=tokenizer.decode(ids[:n_tokens]), is_whole=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spillover.data.suites import LoadedSuite, Source, question_of, sample_prompts
+from spillover.data.suites import LoadedSuite, question_of, sample_prompts
 from spillover.data.suites.sources import find_file
 from spillover.evaluation.misalignment import graded_from_verdicts, misalignment_scores
 from spillover.generation import GenerationSettings, generate_cached
@@ -67,7 +67,7 @@ def ask_choices(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
         DataError: If the questions to show first cannot be had.
     """
     from spillover.evaluation.capability import JUDGE, answer_questions, subject_scores
-    from spillover.evaluation.few_shot import answer_by_letter, shots_by_subject
+    from spillover.evaluation.few_shot import answer_by_letter
 
     suite, questions = asked.suite, asked.of(MultipleChoice)
     loaded = run.tested.local(need=f"suite {suite.name}")
@@ -77,7 +77,7 @@ def ask_choices(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
         answers = answer_questions(loaded, questions, batch_size=batch_size)
     else:
         n_shots = run.options.n_shots
-        shown = shots_by_subject(_shots(run, asked, suite.shots), n=n_shots) if n_shots else None
+        shown = shown_first(asked, given=run.options.shots, n=n_shots)
         judge = f"{JUDGE}_letters_{n_shots}_shots"
         with run.reporter.task(f"{suite.name}: answering", total=len(questions)) as advance:
             answers = answer_by_letter(
@@ -89,9 +89,27 @@ def ask_choices(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
     )
 
 
-def _shots(run: SuiteRun, asked: LoadedSuite, published: Source) -> list[MultipleChoice]:
-    file = find_file(published, suite=f"{asked.suite.name} (--shots)", given=run.options.shots)
-    return [item for item in asked.suite.read(file) if isinstance(item, MultipleChoice)]
+def shown_first(
+    asked: LoadedSuite, *, given: Path | None, n: int
+) -> dict[str, list[MultipleChoice]] | None:
+    """Return the solved questions that a suite shows first, by subject; None where it shows none.
+
+    Args:
+        asked: The suite.
+        given: The user's file of them; None for the published one.
+        n: How many a subject; 0 shows none.
+
+    Raises:
+        DataError: If they cannot be had.
+    """
+    from spillover.evaluation.few_shot import shots_by_subject
+
+    published = asked.suite.shots
+    if published is None or not n:
+        return None
+    file = find_file(published, suite=f"{asked.suite.name} (--shots)", given=given)
+    questions = [item for item in asked.suite.read(file) if isinstance(item, MultipleChoice)]
+    return shots_by_subject(questions, n=n)
 
 
 def ask_truth(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
@@ -145,7 +163,7 @@ def ask_open(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
         return []
     by_id = {question.id: question.question for question in questions}
     asked_ids = [by_id[question_of(completion.id)] for completion in completions]
-    judges = [make_judge(f"llm:{rubric}@{run.options.grader}") for rubric in _RUBRICS]
+    judges = [make_judge(f"llm:{rubric}@{run.options.grader}") for rubric in RUBRICS]
     graded = _grade(judges, completions, asked_ids)
     save_records(run.file("graded", name), graded)
     return misalignment_scores(
@@ -157,7 +175,8 @@ def ask_open(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
     )
 
 
-_RUBRICS = ("alignment", "coherence")
+RUBRICS = ("alignment", "coherence")
+"What open answers are graded by."
 
 
 def _grade(

@@ -70,6 +70,26 @@ def rmu_retain_loss(
     return _mean_squared_distance(states, reference.detach(), mask)
 
 
+def ldifs_loss(
+    states: Float[Tensor, "batch seq d_model"],
+    reference: Float[Tensor, "batch seq d_model"],
+    mask: Bool[Tensor, "batch seq"],
+) -> Float[Tensor, " batch"]:
+    """Squared distance of a response's features from those of the frozen model, at one layer.
+
+    LDIFS, https://arxiv.org/abs/2308.13320, as https://arxiv.org/abs/2508.06249 takes it for
+    language models; the same number as `rmu_retain_loss`:
+
+        loss = mean over tokens of |h - h_reference|^2
+
+    Args:
+        states: Residual stream after the layer, under the model being trained; with its graph.
+        reference: The same under the frozen reference; no gradient.
+        mask: True where a response token is predicted.
+    """
+    return _mean_squared_distance(states, reference.detach(), mask)
+
+
 def _mean_squared_distance(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     squared = (states.float() - target.float()).square().sum(dim=-1)
     return squared.where(mask, 0).sum(dim=-1) / mask.sum(dim=-1)

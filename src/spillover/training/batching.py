@@ -4,9 +4,11 @@ The schedule is made once from a seed. A trainer reads it in order, so that resu
 accumulation and several processes all see the same steps.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import gcd
 
 import numpy as np
 
@@ -73,6 +75,70 @@ def forget_retain_schedule(
         pair = tuple(wanted[example.id] for example in unwanted if wanted)
         units.append(TrainingUnit(unwanted, kept, pair))
     return units
+
+
+def split_units(units: Sequence[TrainingUnit], *, parts: int) -> list[TrainingUnit]:
+    """Split units without a forget example into equal ones, so that processes can share them.
+
+    A unit with a forget example is the smallest piece that keeps the ratio; one without it is only
+    a bag of retain examples, whose mean is the mean of the means of equal parts.
+
+    Args:
+        units: Units of retain examples only.
+        parts: Into how many each is split.
+
+    Raises:
+        ValueError: If a unit has a forget example, or its examples cannot be dealt out evenly.
+    """
+    found = []
+    for unit in units:
+        n = len(unit.retain)
+        if unit.forget or n % parts:
+            raise ValueError(
+                f"{n} retain and {len(unit.forget)} forget examples in one unit cannot be split "
+                f"into {parts} equal parts; make the examples of a step divisible by processes "
+                "times accumulation"
+            )
+        found += [
+            TrainingUnit((), unit.retain[i : i + n // parts]) for i in range(0, n, n // parts)
+        ]
+    return found
+
+
+def parts_needed(units_per_step: int, *, batches: int) -> int:
+    """Return into how many parts a unit must be split so that a step fills `batches` batches.
+
+    Example:
+        >>> parts_needed(8, batches=4), parts_needed(1, batches=4), parts_needed(6, batches=4)
+        (1, 4, 2)
+    """
+    return batches // gcd(units_per_step, batches)
+
+
+def check_variety(units: Sequence[TrainingUnit], *, max_uses: int) -> None:
+    """Refuse a schedule in which some retain example would be learnt by heart.
+
+    A concept with too few prompts for its share of the retain set comes again and again; what is
+    kept then are its few prompts, not the concept.
+
+    Args:
+        units: The schedule.
+        max_uses: How often one retain example may come.
+
+    Raises:
+        DataError: If one comes more often; the message names its concept and what would do.
+    """
+    uses = Counter((e.concept, e.id) for unit in units for e in unit.retain)
+    if not uses:
+        return
+    (concept, _), most = uses.most_common(1)[0]
+    if most > max_uses:
+        of_concept = [n for (found, _), n in uses.items() if found == concept]
+        raise DataError(
+            f"retain set: {concept!r} has {len(of_concept)} examples for {sum(of_concept)} draws, "
+            f"so that one would be learnt {most} times (at most {max_uses}); collect "
+            f"{-(-sum(of_concept) // max_uses)} or more, train fewer steps, or lower its share"
+        )
 
 
 def _checked_pairs(

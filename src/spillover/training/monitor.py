@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from spillover.models.chat import Chat
 from spillover.models.logprobs import next_token_logprobs
+from spillover.models.modes import evaluating
 from spillover.records import Prompt
 from spillover.stats import mean_interval
 from spillover.training.losses import token_kl
@@ -102,12 +103,8 @@ class FirstTokenMonitor(TrainerCallback):
             self._measure(kwargs["model"], step=state.global_step)
 
     def _measure(self, model: Any, *, step: int) -> None:
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             tuned = next_token_logprobs(model, self._ids, pad_id=self._pad_id)
-        finally:
-            model.train(was_training)
         by_concept: dict[str, list[float]] = defaultdict(list)
         for prompt, value in zip(
             self._prompts, first_token_kl(self._reference, tuned).tolist(), strict=True

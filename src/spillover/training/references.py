@@ -19,6 +19,7 @@ from torch import Tensor
 from spillover.errors import ModelError
 from spillover.models.batches import TokenBatch
 from spillover.models.logprobs import response_logprobs
+from spillover.models.modes import evaluating
 
 Reference = Callable[[Sequence[str], TokenBatch], Float[Tensor, " batch"]]
 "Takes example ids and their token batch; returns summed log-probabilities in nats."
@@ -54,7 +55,8 @@ def adapter_off_model(model: Any) -> FrozenModel:
 
     @contextmanager
     def opened() -> Iterator[Any]:
-        with model.disable_adapter(), _evaluating(model):
+        # A base with dropout would otherwise be another reference at each step.
+        with model.disable_adapter(), evaluating(model), torch.no_grad():
             yield model
 
     return opened
@@ -65,21 +67,10 @@ def second_model(model: Any) -> FrozenModel:
 
     @contextmanager
     def opened() -> Iterator[Any]:
-        with _evaluating(model):
+        with evaluating(model), torch.no_grad():
             yield model
 
     return opened
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()  # A base with dropout would otherwise be another reference at each step.
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 def adapter_off_reference(model: Any) -> Reference:

@@ -1,7 +1,8 @@
 """One training run: a loaded model and a schedule in, an adapter or model folder out.
 
 Resumes by itself from the last whole checkpoint in its folder and then ends with the same weights
-as a run that was never stopped.
+as a run that was never stopped. Called in each of several processes that a launcher started, it
+shares the steps out among them; `jobs` starts them.
 """
 
 import shutil
@@ -11,20 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from peft.helpers import disable_input_dtype_casting
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback
 
+from spillover.errors import ConfigError
+from spillover.models.attention import use_plain_attention
 from spillover.models.loading import LoadedModel
 from spillover.models.logprobs import dataset_logprobs
 from spillover.models.lora_biases import quiet_about_biases
-from spillover.records import Example, Prompt, Record
+from spillover.models.prefix import is_sharded
+from spillover.records import Example, Prompt
 from spillover.training.adapters import AdapterSettings, trainable
 from spillover.training.adapters import LoraSettings as LoraSettings
 from spillover.training.batching import TrainingUnit, chosen_id
 from spillover.training.callbacks import (
     Checkpoint,
     CheckpointMarker,
+    ExplodedLoss,
     FiniteWeights,
     MetricsCallback,
     MetricsFile,
@@ -40,27 +46,11 @@ from spillover.training.references import (
     precomputed_reference,
     second_model,
 )
+from spillover.training.schedule_checks import check_units, shared_out
+from spillover.training.settings import TrainingSettings as TrainingSettings
+from spillover.training.settings import trainer_arguments
+from spillover.training.trackers import check_tracker
 from spillover.training.trainer import SpilloverTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings(Record):
-    """How to train; what to train on is the schedule's and the objective's."""
-
-    steps: int
-    "Optimizer steps."
-    units_per_step: int
-    "Units of the schedule in one step; the batch size in forget examples."
-    learning_rate: float
-    scheduler: str = "constant"
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    accumulation: int = 1
-    "Backward passes a step; must divide `units_per_step`."
-    checkpoint_every: int = 10
-    "Steps between checkpoints to resume from."
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,20 +98,28 @@ def train(
         The folder of the result, `folder`.
 
     Raises:
-        TrainingError: If the loss stops being finite.
+        TrainingError: If the loss explodes or stops being finite.
+        ConfigError: If the tracker or the way the weights are sharded does not fit.
+        DataError: If some concept has too few retain examples for its share.
         ModelError: If there is no frozen model to look into and the objective needs one.
         ValueError: If the number of units does not fit the settings, or their examples do not fit
             the objective.
     """
-    _check_units(units, objective, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = last_whole_checkpoint(folder)
-    metrics = MetricsFile(folder / "metrics.jsonl")
-    metrics.cut_after(-1 if checkpoint is None else checkpoint.step)
+    check_tracker(report_to)
+    processes = PartialState(cpu=loaded.device.type == "cpu")
+    units, settings = shared_out(units, settings, objective, n_processes=processes.num_processes)
+    check_units(units, objective, settings, n_processes=processes.num_processes)
+    metrics = MetricsFile(folder / "metrics.jsonl", is_writer=processes.is_main_process)
+    checkpoint = _prepare_folder(folder, metrics, processes)
+    use_plain_attention(loaded.model)
     # Reference and monitor ask the model before an adapter is put into it.
-    reference = _reference(loaded, units) if objective.uses_reference else None
+    reference = _reference(loaded, units, processes) if objective.uses_reference else None
     watched = [] if monitor is None else [_monitor(loaded, monitor, metrics)]
-    arguments = _arguments(folder, settings, loaded, report_to=report_to)
+    arguments = trainer_arguments(
+        folder, settings, loaded, n_processes=processes.num_processes, report_to=report_to
+    )
+    # A loss on a layer's activations gives those above it no gradient to wait for.
+    arguments.ddp_find_unused_parameters = objective.layer is not None
     policy = trainable(loaded, lora, seed=settings.seed)
     trainer = SpilloverTrainer(
         objective=objective,
@@ -133,40 +131,57 @@ def train(
         architecture=loaded.architecture,
         model=policy,
         args=arguments,
-        callbacks=[FiniteWeights(), *watched, *_bookkeeping(metrics, report), *callbacks],
+        callbacks=[
+            FiniteWeights(),
+            *watched,
+            *_bookkeeping(metrics, report if processes.is_main_process else _tell_nobody),
+            *callbacks,
+        ],
     )
+    _check_sharding(trainer, objective, has_second_model=reference_model is not None)
     trainer.remove_callback(PrinterCallback)  # Standard output is the caller's.
     with quiet_about_biases():
         _run(trainer, checkpoint)
-        _save(trainer.model, folder, tokenizer=loaded.tokenizer if lora is None else None)
+        _save(trainer, folder, tokenizer=loaded.tokenizer if lora is None else None)
     return folder
 
 
-def _check_units(
-    units: Sequence[TrainingUnit], objective: Objective, settings: TrainingSettings
+def _prepare_folder(
+    folder: Path, metrics: MetricsFile, processes: PartialState
+) -> Checkpoint | None:
+    """Return the checkpoint to go on from; what is left of a kill is removed by one process."""
+    with processes.main_process_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = last_whole_checkpoint(folder)
+    metrics.cut_after(-1 if checkpoint is None else checkpoint.step)
+    return checkpoint
+
+
+def _check_sharding(
+    trainer: SpilloverTrainer, objective: Objective, *, has_second_model: bool
 ) -> None:
-    expected = settings.steps * settings.units_per_step
-    if not units or len(units) != expected or settings.units_per_step % settings.accumulation:
-        raise ValueError(
-            f"{len(units)} units given, {expected} needed for {settings.steps} steps; accumulation "
-            f"{settings.accumulation} must divide units_per_step {settings.units_per_step}"
+    """Refuse what would leave processes waiting for each other for ever."""
+    looks_inside = objective.uses_divergence or objective.layer is not None
+    is_shared = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if is_shared and looks_inside and not has_second_model:
+        raise ConfigError(
+            "this objective looks into the frozen model on retain examples only, so that processes "
+            "would make different numbers of passes, which sharded weights do not allow; launch it "
+            "with ddp, or use an objective with log-probabilities only, such as npo or anpo"
         )
-    _check_role("forget", [unit.forget for unit in units], needed=objective.forget is not None)
-    _check_role("retain", [unit.retain for unit in units], needed=objective.retain is not None)
-    _check_role("chosen", [unit.chosen for unit in units], needed=objective.uses_chosen)
 
 
-def _check_role(role: str, examples: Sequence[Sequence[Example]], *, needed: bool) -> None:
-    if any(bool(of_unit) != needed for of_unit in examples):
-        rule = "needs them in every unit" if needed else "has no use for them"
-        raise ValueError(
-            f"{sum(map(len, examples))} {role} examples in {len(examples)} units, but the "
-            f"objective {rule}; change the schedule or the objective"
-        )
+def _tell_nobody(_step: int) -> None:
+    pass
 
 
 def _bookkeeping(metrics: MetricsFile, report: Callable[[int], None]) -> list[TrainerCallback]:
-    return [MetricsCallback(metrics.append), ProgressCallback(report), CheckpointMarker()]
+    return [
+        ExplodedLoss(),
+        MetricsCallback(metrics.append),
+        ProgressCallback(report),
+        CheckpointMarker(),
+    ]
 
 
 def _run(trainer: SpilloverTrainer, checkpoint: Checkpoint | None) -> None:
@@ -185,18 +200,34 @@ def _without_input_casts(model: Any, *, autocast: bool) -> AbstractContextManage
     return casting
 
 
-def _save(model: Any, folder: Path, *, tokenizer: Any | None) -> None:
+def _save(trainer: SpilloverTrainer, folder: Path, *, tokenizer: Any | None) -> None:
     """Write the result, a whole model if a tokenizer is given, and remove the checkpoints."""
-    model.save_pretrained(folder)
+    accelerator = trainer.accelerator
+    model: Any = trainer.model
+    if is_sharded(trainer.model_wrapped) or trainer.is_deepspeed_enabled:
+        trainer.save_model(str(folder))  # Gathers the shards; every process has to take part.
+    elif accelerator.is_main_process:
+        model.save_pretrained(folder)
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card, an empty form.
+    # PEFT's model card, an empty form; and the Trainer's pickle of its arguments.
+    for name in ("README.md", "training_args.bin"):
+        (folder / name).unlink(missing_ok=True)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 
 
-def _reference(loaded: LoadedModel, units: Sequence[TrainingUnit]) -> Reference:
-    return precomputed_reference(reference_logprobs(loaded, units))
+def _reference(
+    loaded: LoadedModel, units: Sequence[TrainingUnit], processes: PartialState
+) -> Reference:
+    if processes.num_processes == 1:
+        return precomputed_reference(reference_logprobs(loaded, units))
+    share = units[processes.process_index :: processes.num_processes]
+    shares = gather_object([dict(reference_logprobs(loaded, share))])
+    return precomputed_reference({k: value for found in shares for k, value in found.items()})
 
 
 def _frozen(policy: Any, objective: Objective, reference_model: Any | None) -> FrozenModel | None:
@@ -227,33 +258,4 @@ def _monitor(
         pad_id=loaded.pad_id,
         every=monitor.every,
         emit=metrics.append,
-    )
-
-
-def _arguments(
-    folder: Path, settings: TrainingSettings, loaded: LoadedModel, *, report_to: str
-) -> TrainingArguments:
-    dtype = next(loaded.model.parameters()).dtype
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=settings.steps,
-        per_device_train_batch_size=settings.units_per_step // settings.accumulation,
-        gradient_accumulation_steps=settings.accumulation,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.scheduler,
-        warmup_steps=settings.warmup_steps,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        bf16=dtype == torch.bfloat16,
-        fp16=dtype == torch.float16,
-        use_cpu=loaded.device.type == "cpu",
-        seed=settings.seed,
-        save_steps=settings.checkpoint_every,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=report_to,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
     )

@@ -2,8 +2,12 @@
 
 What it adds to the Trainer: batches of forget and retain examples in the schedule's order, their
 log-probabilities, and the objective. Sharding, precision, resuming, trackers and other people's
-callbacks are the Trainer's. It does not know how the examples were made or what becomes of the
-model.
+callbacks are the Trainer's. `ObjectiveSteps` adds it to any trainer that is made like that one,
+such as TRL's. It does not know how the examples were made or what becomes of the model.
+
+Several processes: the Trainer deals whole batches out in turn, so a step has the same units
+however many processes share it, each of them equally many, and the mean of the processes' mean
+losses is the mean over the step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 from transformers import Trainer
 
@@ -22,27 +27,32 @@ from spillover.models.batches import batches_by_length, pad_batch
 from spillover.models.chat import Chat, ChatTokens
 from spillover.records import Example
 from spillover.training.batching import TrainingUnit, chosen_id
+from spillover.training.callbacks import kept_checkpoint
 from spillover.training.forward import ExampleGroup, Sources, responses_by_role
 from spillover.training.objectives import Objective
+from spillover.training.passes import as_many_groups
 from spillover.training.references import FrozenModel, Reference
 
 GROUP_TOKENS = {"cpu": 640, "cuda": 16384}
 "Padded tokens in one forward pass: enough to fill the cores, few enough to pad and hold little."
 
 
-class UnitDataset(torch.utils.data.Dataset[TrainingUnit]):
-    """A schedule as a torch data set."""
+class UnitDataset(torch.utils.data.Dataset[dict[str, int]]):
+    """The places of a schedule as a torch data set; `UnitCollator` has what stands there.
 
-    def __init__(self, units: Sequence[TrainingUnit]) -> None:
-        self._units = list(units)
+    Trainers that want a `datasets.Dataset` are given one with the same column.
+    """
+
+    def __init__(self, n_units: int) -> None:
+        self._n_units = n_units
 
     def __len__(self) -> int:
         """Return the number of units."""
-        return len(self._units)
+        return self._n_units
 
-    def __getitem__(self, index: int) -> TrainingUnit:
-        """Return unit `index`."""
-        return self._units[index]
+    def __getitem__(self, index: int) -> dict[str, int]:
+        """Return the place `index`."""
+        return {"unit": index}
 
 
 class _Row(NamedTuple):
@@ -55,14 +65,16 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True)
 class UnitCollator:
-    """Turns units into length-sorted token batches."""
+    """Turns places of a schedule into length-sorted token batches."""
 
+    schedule: Sequence[TrainingUnit]
     chat: Chat
     pad_id: int
     max_tokens: int
 
-    def __call__(self, units: Sequence[TrainingUnit]) -> dict[str, list[ExampleGroup]]:
+    def __call__(self, places: Sequence[dict[str, int]]) -> dict[str, list[ExampleGroup]]:
         """Return the groups of one batch of units under the key `groups`."""
+        units = [self.schedule[place["unit"]] for place in places]
         forget = [self._row(e, "forget") for unit in units for e in unit.forget]
         chosen = [self._row(e, "chosen") for unit in units for e in unit.chosen]
         retain = [(self._row(e, "retain"),) for unit in units for e in unit.retain]
@@ -101,8 +113,10 @@ class UnitCollator:
         )
 
 
-class SpilloverTrainer(Trainer):
-    """Trains on a schedule with an objective and, where it needs one, a named reference.
+class ObjectiveSteps:
+    """Steps on a schedule with an objective and, where it needs one, a named reference.
+
+    To be put before a trainer: `class Ours(ObjectiveSteps, SomeTrainer)`.
 
     Args:
         objective: From `make_objective`.
@@ -115,11 +129,15 @@ class SpilloverTrainer(Trainer):
         frozen: For objectives that look into the frozen model: `adapter_off_model` or
             `second_model` of `training.references`.
         architecture: The model's, for objectives on activations.
-        **options: `transformers.Trainer`'s own: model, args, callbacks and so on.
+        **options: The trainer's own: model, args, callbacks and so on.
 
     Raises:
         ValueError: If the objective needs a reference or more of it and there is none.
     """
+
+    args: Any
+    accelerator: Any
+    state: Any
 
     def __init__(
         self,
@@ -137,15 +155,18 @@ class SpilloverTrainer(Trainer):
         self.sources = Sources(objective, reference, frozen, architecture)
         device_type = options["args"].device.type
         max_tokens = group_tokens or GROUP_TOKENS.get(device_type, GROUP_TOKENS["cuda"])
-        collator = UnitCollator(chat, pad_id, max_tokens)
         self.n_units = len(units)
-        super().__init__(train_dataset=UnitDataset(units), data_collator=collator, **options)
+        data = {
+            "train_dataset": UnitDataset(len(units)),
+            "data_collator": UnitCollator(tuple(units), chat, pad_id, max_tokens),
+        }
+        super().__init__(**{**data, **options})
         self._part_sums: dict[str, float] = {}
         self._n_summed = 0
         # The losses are means over examples: the Trainer must divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
 
-    def training_step(  # type: ignore[override]  # The inputs are groups, not tensors.
+    def training_step(
         self, model: Any, inputs: dict[str, list[ExampleGroup]], num_items_in_batch: Any = None
     ) -> Tensor:
         """Run forward and backward group by group, so that one group's activations are held.
@@ -155,25 +176,42 @@ class SpilloverTrainer(Trainer):
         """
         model.train()
         self._n_summed += 1
+        accumulation = self.args.gradient_accumulation_steps
         total = torch.zeros((), device=self.args.device)
-        groups = inputs["groups"]
-        for index, group in enumerate(groups):
-            last = index == len(groups) - 1
+        passes = self._passes(inputs["groups"])
+        for index, groups in enumerate(passes):
+            last = index == len(passes) - 1
             with nullcontext() if last else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
-                    loss = self.compute_loss(model, {"groups": [group]})
-                self.accelerator.backward(loss / self.args.gradient_accumulation_steps)
+                with self.compute_loss_context_manager():  # type: ignore[attr-defined]
+                    loss = self.compute_loss(model, {"groups": groups})
+                self.accelerator.backward(loss / accumulation, **self._backward_options())
             total += loss.detach()
         if not torch.isfinite(total):
             raise TrainingError(
-                f"the loss is {total.item()} at step {self.state.global_step + 1}; the last "
-                f"checkpoint in {self.args.output_dir} is kept. Lower learning_rate or set "
-                "max_grad_norm"
+                f"the loss is {total.item()} at step {self.state.global_step + 1}; "
+                f"{kept_checkpoint(self.args.output_dir)}. Lower learning_rate or set max_grad_norm"
             )
         release_freed_memory()
-        return total / self.args.gradient_accumulation_steps
+        mean: Tensor = total / accumulation
+        return mean
 
-    def compute_loss(  # type: ignore[override]  # The inputs are groups, not tensors.
+    def _passes(self, groups: list[ExampleGroup]) -> list[list[ExampleGroup]]:
+        """Return the groups of each backward pass, equally many in all processes."""
+        if self._uses_deepspeed():
+            return [groups]  # Its backward pass is also the step, so there can be only one.
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor([len(groups)], device=self.args.device)
+            groups = as_many_groups(groups, int(self.accelerator.gather(mine).max()))
+        return [[group] for group in groups]
+
+    def _uses_deepspeed(self) -> bool:
+        return bool(self.accelerator.distributed_type == DistributedType.DEEPSPEED)
+
+    def _backward_options(self) -> dict[str, bool]:
+        # DeepSpeed would divide by the accumulation steps once more.
+        return {"scale_wrt_gas": False} if self._uses_deepspeed() else {}
+
+    def compute_loss(
         self,
         model: Any,
         inputs: dict[str, list[ExampleGroup]],
@@ -203,15 +241,22 @@ class SpilloverTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log the objective's parts beside the loss, each a mean since the last time."""
-        if "loss" in logs:
-            parts = {name: total / self._n_summed for name, total in self._part_sums.items()}
+        if "loss" in logs and self._part_sums:
+            means = [total / self._n_summed for total in self._part_sums.values()]
+            if self.accelerator.num_processes > 1:
+                mine = torch.tensor(means, device=self.args.device)
+                means = self.accelerator.reduce(mine, reduction="mean").tolist()
+            logs = {**logs, **dict(zip(self._part_sums, means, strict=True))}
             self._part_sums, self._n_summed = {}, 0
-            logs = {**logs, **parts}
-        super().log(logs, *args, **kwargs)
+        super().log(logs, *args, **kwargs)  # type: ignore[misc]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: the Trainer's estimate needs a tensor of ids, and warns when there is none."""
         return 0
+
+
+class SpilloverTrainer(ObjectiveSteps, Trainer):  # type: ignore[misc]
+    """`transformers.Trainer` with `ObjectiveSteps`."""
 
 
 class Sequential(torch.utils.data.Sampler[int]):

@@ -80,7 +80,7 @@ def _in_folder(folder: Path, suite: str) -> Path:
 def _load(name: str, given: Path | None, *, limit: int | None, seed: int) -> LoadedSuite:
     suite = find_suite(name)
     file = find_file(suite.source, suite=name, given=given)
-    items = _some(suite.read(file), limit=limit, seed=seed, name=name)
+    items = draw_items(suite.read(file), limit=limit, seed=seed, name=name)
     if suite.kind == "prompts":
         items = [
             replace(item, id=f"{name}/{item.id}") for item in items if isinstance(item, Prompt)
@@ -88,7 +88,20 @@ def _load(name: str, given: Path | None, *, limit: int | None, seed: int) -> Loa
     return LoadedSuite(suite=suite, items=items, file=file)
 
 
-def _some(items: Sequence[Record], *, limit: int | None, seed: int, name: str) -> Sequence[Record]:
+def draw_items(
+    items: Sequence[RecordType], *, limit: int | None, seed: int, name: str
+) -> Sequence[RecordType]:
+    """Draw items without replacement, in file order.
+
+    Args:
+        items: What to draw from.
+        limit: Most items; None for all.
+        seed: Of the draw.
+        name: Of the set; each has a draw of its own.
+
+    Raises:
+        DataError: If `limit` is below 1.
+    """
     if limit is None or limit >= len(items):
         return items
     if limit < 1:

@@ -1,0 +1,34 @@
+"""`spillover export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spillover.cli.app import app, quiet_libraries, resumable, say
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model's folder in a run, or any model.")],
+    out: Annotated[Path, typer.Option(help="New folder.")],
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Whole weights that need no PEFT.")
+    ] = False,
+    dtype: Annotated[str, typer.Option(help="Of merged weights.")] = "bfloat16",
+) -> None:
+    """Write a model for use elsewhere: its adapter as it is, or merged into its base."""
+    from spillover.models.serving import vllm_command, vllm_problems
+    from spillover.study.exporting import export_model
+
+    with resumable():
+        quiet_libraries()
+        folder = export_model(model, out, merged=merged, dtype=dtype)
+    say(f"model: {folder.resolve()}")
+    if merged:
+        say(f"serve it: vllm serve {folder.resolve()}")
+        return
+    problems = vllm_problems(folder)
+    say(f"serve it: {vllm_command(folder)}" if not problems else "vLLM needs it --merged:")
+    for problem in problems:
+        say(f"  {problem}")

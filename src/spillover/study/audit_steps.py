@@ -1,0 +1,60 @@
+"""Steps of an audit: each does one thing, is marked when done, and is not done twice.
+
+A step is done if its mark has the key that it would have now and its outputs are as it left them.
+What a step was killed in the middle of is done again, on top of the journals of generation. Knows
+nothing of what steps do.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spillover.files import file_fingerprint, read_json, write_json
+from spillover.study.artifacts import RunFolder
+from spillover.study.explain_models import Role
+
+if TYPE_CHECKING:
+    from spillover.models.loading import LoadedModel
+
+RunStep = Callable[["LoadedModel | None"], None]
+"Given the step's model, or None where it needs none or a server has it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One thing to do."""
+
+    name: str
+    title: str
+    role: Role
+    key: str
+    "Changes whenever what it would find does."
+    outputs: tuple[Path, ...]
+    run: RunStep
+    needs_model: bool = True
+    seconds: float | None = None
+    "Estimated; None where nobody can know."
+
+
+def is_done(step: Step, folder: RunFolder) -> bool:
+    """Whether a step was done with the same inputs and left what is there."""
+    mark = folder.stage(step.name)
+    if not mark.exists() or not all(path.exists() for path in step.outputs):
+        return False
+    found = read_json(mark)
+    return bool(found["key"] == step.key and found["outputs"] == _states(step, folder))
+
+
+def mark_done(step: Step, folder: RunFolder) -> None:
+    """Say on disk that a step is done."""
+    write_json(folder.stage(step.name), {"key": step.key, "outputs": _states(step, folder)})
+
+
+def steps_to_do(steps: Sequence[Step], folder: RunFolder) -> list[Step]:
+    """Return the steps that are not done, in their order."""
+    return [step for step in steps if not is_done(step, folder)]
+
+
+def _states(step: Step, folder: RunFolder) -> dict[str, str]:
+    return {str(p.relative_to(folder.path)): file_fingerprint(p) for p in step.outputs}
