@@ -13,8 +13,8 @@ def run(*values, name="first_token_kl"):
 
 
 def test_thresholds_by_hand():
-    # Highest values 1, 2, 3, 4; their median, 2.5, is the scale. With a rate of 0.4 the
-    # ceil(5 * 0.6) = third smallest score counts: 3 / 2.5, so the threshold is 3.
+    # Highest values 1, 2, 3, 4; their root mean square, 2.739, is the scale. With a rate of 0.4 the
+    # ceil(5 * 0.6) = third smallest score counts: 3 / 2.739, so the threshold is 3.
     runs = [run(0.0, 1.0), run(2.0, 0.5), run(3.0), run(4.0, 1.0)]
     found = fit_thresholds(runs, false_alarm_rate=0.4)
     assert found.values["first_token_kl"] == pytest.approx(3.0)
@@ -23,6 +23,15 @@ def test_thresholds_by_hand():
     assert found.measured_rate == 0.25
     assert found.n_runs == 4
     assert found.ci_low < 0.25 < found.ci_high
+
+
+def test_two_signals_share_one_score_by_hand():
+    # a: 3 and 4 with scale sqrt(25 / 2) = 3.536; b: 0 and 2 with scale sqrt(4 / 2) = 1.414.
+    # Scores 3 / 3.536 = 0.849 and max(1.131, 1.414); with a rate of 0.5 the second counts, 1.414.
+    runs = [[{"a": 3.0, "b": 0.0}], [{"a": 4.0, "b": 2.0}]]
+    found = fit_thresholds(runs, false_alarm_rate=0.5).values
+    assert found["a"] == pytest.approx(5.0)
+    assert found["b"] == pytest.approx(2.0)
 
 
 def test_a_signal_is_an_alarm_only_above_its_threshold_and_only_if_it_has_one():

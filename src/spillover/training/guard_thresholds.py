@@ -47,11 +47,11 @@ def fit_thresholds(
     """Set thresholds so that at most a given share of runs like these raises any alarm.
 
     One number a run is enough for all signals together. With M the highest value of a signal in a
-    run and c its median over runs, the run's score is the largest M / c of its signals. Thresholds
-    are q c, with q the ceil((n + 1)(1 - rate))-th smallest score: the split conformal quantile
-    (https://arxiv.org/abs/2107.07511, section 1), whose guarantee needs runs that are alike in
-    kind. It departs in that c comes from the same runs, which is why the rate is also measured,
-    leaving out one run at a time.
+    run and c the root mean square of M over runs, the run's score is the largest M / c of its
+    signals. Thresholds are q c, with q the ceil((n + 1)(1 - rate))-th smallest score: the split
+    conformal quantile (https://arxiv.org/abs/2107.07511, section 1), whose guarantee needs runs
+    that are alike in kind. It departs in that c comes from the same runs, which is why the rate is
+    also measured, leaving out one run at a time.
 
     Args:
         runs: Of benign fine-tunes, each measured as the guard does.
@@ -108,8 +108,9 @@ def _highest(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def _limits(highest: Mapping[str, np.ndarray], rate: float) -> dict[str, float]:
+    # Not the median: one signal that barely moves in most runs would raise the limits of all.
     # A signal that never rises has no scale of its own; any positive one will do.
-    scales = {name: float(np.median(v)) or float(v.max()) or 1.0 for name, v in highest.items()}
+    scales = {name: float(np.sqrt(np.mean(v**2))) or 1.0 for name, v in highest.items()}
     scores = np.sort(np.max([highest[name] / scale for name, scale in scales.items()], axis=0))
     place = math.ceil((len(scores) + 1) * (1 - rate) - 1e-9)
     q = float(scores[place - 1])
