@@ -21,7 +21,7 @@ quickstart: install
 	$(BIN)/spillover run quickstart
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-all: install
 	$(BIN)/python -m pytest

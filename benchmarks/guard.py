@@ -56,7 +56,7 @@ def _train(
         trainer = Trainer(
             model=policy,
             args=_training(Path(folder), asked, steps=steps, loaded=loaded),
-            train_dataset=_rows(loaded, asked, n=steps * asked.batch),  # type: ignore[arg-type]
+            train_dataset=_rows(loaded, asked, n=steps * asked.batch),
             callbacks=[] if guard is None else [guard],
         )
         trainer.remove_callback(PrinterCallback)

@@ -71,7 +71,7 @@ def _signals(
         trainer = Trainer(
             model=policy,
             args=_training(Path(folder), asked, rate=rate, loaded=loaded),
-            train_dataset=[loaded.chat.example_ids(e) for e in chosen],  # type: ignore[arg-type]
+            train_dataset=[loaded.chat.example_ids(e) for e in chosen],
             data_collator=lambda rows: _batch(rows, loaded),
             callbacks=[guard],
         )

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 # Before transformers is imported, which reads them once.
@@ -12,6 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from spillover import cli
+from spillover.cli.app import console
 from spillover.testing import tiny_model
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -85,3 +88,27 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"{folder}: not there; these checks need the shared data")
     return folder
+
+
+@pytest.fixture
+def wide_console(monkeypatch):
+    """Fold no cell of a table, whatever the terminal."""
+    monkeypatch.setattr(console, "_width", 200)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Return a function that gives a command; returns exit code, output and messages."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("spillover.cli.") and hasattr(module, "quiet_libraries"):
+            monkeypatch.setattr(module, "quiet_libraries", lambda: None)  # Its settings would stay.
+
+    def give(*arguments):
+        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return ended.value.code or 0, captured.out, captured.err
+
+    return give

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spillover import __version__, cli
-from spillover.cli import evaluations, studies
+from spillover.cli import studies
 from spillover.study.config import bundled_studies
 from spillover.testing import write_tiny_model
 from tests.study import small
@@ -25,23 +25,6 @@ def study(tmp_path_factory):
     model = small.write_aligned_model(tmp_path_factory.mktemp("model"))
     yield small.write_study(tmp_path_factory.mktemp("study"), model=model) / "study.yaml"
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    for commands in (studies, evaluations):  # Its settings would stay.
-        monkeypatch.setattr(commands, "quiet_libraries", lambda: None)
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
 
 
 @pytest.fixture(scope="module")

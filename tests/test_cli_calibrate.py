@@ -1,31 +1,11 @@
 """`spillover calibrate`, `train-judge` and `classify`: what they write, say and exit with."""
 
 import json
-import sys
 
 import pytest
 
-from spillover import cli
-from spillover.cli import calibrations, classifications
 from spillover.files import file_fingerprint
 from tests.judges.label_files import made_up_rows, write_rows
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    for commands in (calibrations, classifications):  # Its settings would stay.
-        monkeypatch.setattr(commands, "quiet_libraries", lambda: None)
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
 
 
 @pytest.fixture

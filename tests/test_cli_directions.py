@@ -1,35 +1,15 @@
 """`directions` and `steer` as a user gives them, on a tiny model with a planted refusal."""
 
 import json
-import sys
 
 import pytest
 import torch
 
-from spillover import cli
-from spillover.cli import directions, steering
 from spillover.models.control_vectors import import_control_vector
 from spillover.models.direction_files import load_direction, load_directions, save_directions
 from spillover.models.directions import Direction
 from tests.analysis.planted_refusals import planted_model, prompts
 from tests.data.files import jsonl
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    for module in (directions, steering):  # Its settings would stay.
-        monkeypatch.setattr(module, "quiet_libraries", lambda: None)
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,14 @@
 """`spillover explain` as a user gives it."""
 
-import sys
-
 import pytest
 
-from spillover import cli
-from spillover.cli import explanations
 from tests.study import small
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def explain(command):
     """Return a function that gives the command; returns exit code, output and messages."""
-    monkeypatch.setattr(explanations, "quiet_libraries", lambda: None)
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", "explain", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
+    return lambda *arguments: command("explain", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +18,9 @@ def models(tmp_path_factory):
     return [small.write_aligned_model(folder / f"m{steps}", steps=steps) for steps in (8, 4)]
 
 
-def test_two_models_are_explained_and_the_page_is_named(command, models, tmp_path):
+def test_two_models_are_explained_and_the_page_is_named(explain, models, tmp_path):
     aligned, tuned = models
-    code, said, _ = command(
+    code, said, _ = explain(
         "--aligned", aligned, "--tuned", tuned, "--out", tmp_path / "e", "--limit", 4,
         "--max-tokens", 8, "--dtype", "float32", "--analyses", "likelihoods,next_tokens",
     )  # fmt: skip
@@ -54,10 +40,10 @@ def test_two_models_are_explained_and_the_page_is_named(command, models, tmp_pat
     ],
 )
 def test_the_user_s_mistakes_are_named_and_end_with_2(
-    command, models, tmp_path, arguments, message
+    explain, models, tmp_path, arguments, message
 ):
     given = {"--aligned": models[0], "--tuned": models[1], "--out": tmp_path / "e"}
     given |= dict([arguments])
-    code, _, error = command(*[part for pair in given.items() for part in pair])
+    code, _, error = explain(*[part for pair in given.items() for part in pair])
     assert code == 2
     assert message in " ".join(error.split())

@@ -1,11 +1,9 @@
 """`spillover lm-eval`: what it writes, says and exits with."""
 
 import json
-import sys
 
 import pytest
 
-from spillover import cli
 from spillover.cli import harnesses
 from spillover.testing import write_tiny_model
 from tests.data.files import jsonl
@@ -13,20 +11,10 @@ from tests.data.files import jsonl
 ROW = {"subject": "art", "question": "Which?", "choices": ["a", "b", "c", "d"], "answer": 1}
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    monkeypatch.setattr(harnesses, "_quiet", lambda: None)  # Its settings would stay.
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
+@pytest.fixture(autouse=True)
+def loud_libraries(monkeypatch):
+    """Leave the libraries' settings as they are: they would stay."""
+    monkeypatch.setattr(harnesses, "_quiet", lambda: None)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`spillover import-inspect` as a user gives it."""
 
 import json
-import sys
 
 import pytest
 
@@ -11,24 +10,7 @@ from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpe
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score
 
-from spillover import cli
-from spillover.cli.app import console
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    monkeypatch.setattr(console, "_width", 200)  # No cell is folded.
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
+pytestmark = pytest.mark.usefixtures("wide_console")
 
 
 def sample(place, *, label, value, concept):

@@ -1,32 +1,20 @@
 """`spillover judge` with a judge that has settings: what it writes, says and exits with."""
 
 import json
-import sys
 
 import pytest
 
-from spillover import cli
-from spillover.cli import evaluations
 from tests.data.files import jsonl
 from tests.judges.responses import DEFLECTIONS
 from tests.judges.servers import Sent, message, said, serve
 
+pytestmark = pytest.mark.usefixtures("wide_console")
 
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    monkeypatch.setattr(evaluations, "quiet_libraries", lambda: None)  # Its settings would stay.
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    """Keep verdicts of one test from another."""
     monkeypatch.setenv("SPILLOVER_CACHE", str(tmp_path / "cache"))
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
 
 
 @pytest.fixture
@@ -147,8 +135,7 @@ def test_evaluate_takes_a_judge_with_settings(command, tmp_path):
     assert verdicts.name.startswith("m__llm-by_concept-http-127.0.0.1")
 
 
-def test_evaluate_shows_worst_and_best_case_if_verdicts_are_invalid(command, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
+def test_evaluate_shows_worst_and_best_case_if_verdicts_are_invalid(command, tmp_path):
     rows = [{"prompt": f"p{n}", "concept": "safety"} for n in range(4)]
     prompts = jsonl(tmp_path / "prompts.jsonl", *rows)
 

@@ -1,27 +1,16 @@
 """`spillover power` as a user gives it."""
 
-import sys
-
 import pytest
 
-from spillover import cli
 from spillover.stats.power import Design, prompts_needed, smallest_effect
+
+pytestmark = pytest.mark.usefixtures("wide_console")
 
 
 @pytest.fixture
-def power(monkeypatch, capsys):
+def power(command):
     """Return a function that gives the command; returns exit code, table cells and messages."""
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", "power", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
+    return lambda *arguments: command("power", *arguments)
 
 
 def rows(output):

@@ -1,26 +1,6 @@
 """`sweep`, `export` and `doctor STUDY` from the command line: what is printed, and exit codes."""
 
-import sys
-
 import pytest
-
-from spillover import cli
-from spillover.cli import about
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that runs a command; gives exit code, output and messages."""
-    monkeypatch.setattr(about, "quiet_libraries", lambda: None)
-
-    def run(*line):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, line)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        found = capsys.readouterr()
-        return stopped.value.code or 0, found.out, found.err
-
-    return run
 
 
 def test_a_study_is_estimated_for_hardware_that_is_told(command):

@@ -1,32 +1,14 @@
 """`suites`, `misalignment` and `evaluate --suite` as a user gives them."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
 
-from spillover import cli
-from spillover.cli import evaluations
 from spillover.testing import write_tiny_model
 from tests.data.files import jsonl
 
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    monkeypatch.setattr(evaluations, "quiet_libraries", lambda: None)  # Its settings would stay.
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
+pytestmark = pytest.mark.usefixtures("wide_console")
 
 
 @pytest.fixture(scope="module")

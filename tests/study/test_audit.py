@@ -1,7 +1,6 @@
 """Whole audits of tiny models: files, resuming, faults, exit codes and what `show` says of them."""
 
 import json
-import sys
 import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,8 +9,6 @@ import pytest
 import typer
 import yaml
 
-from spillover import cli
-from spillover.cli import audits
 from spillover.cli.app import app
 from spillover.errors import ConfigError, DataError, ModelError, StorageError
 from spillover.generation.cache import generate_cached
@@ -215,21 +212,6 @@ def test_an_audit_of_another_schema_is_refused(tmp_path):
     (tmp_path / "audit.json").write_text('{"schema_version": 99}')
     with pytest.raises(DataError, match="schema version 99; this version of Spillover reads 1"):
         load_audit(tmp_path / "audit.json")
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Return a function that gives a command; returns exit code, output and messages."""
-    monkeypatch.setattr(audits, "quiet_libraries", lambda: None)
-
-    def give(*arguments):
-        monkeypatch.setattr(sys, "argv", ["spillover", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return give
 
 
 def test_the_command_exits_with_3_where_the_gate_does_not_pass(command, models, tmp_path):

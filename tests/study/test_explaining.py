@@ -7,7 +7,7 @@ import pytest
 
 from spillover.errors import ConfigError, ModelError
 from spillover.files import read_json
-from spillover.models.chat import check_chat_template
+from spillover.models.loading import load_chat
 from spillover.records import Comparison
 from spillover.study.analyses import ANALYSES, READINGS, ExplainSettings
 from spillover.study.explain_data import explain_data
@@ -208,9 +208,17 @@ def test_a_model_that_reads_other_tokens_is_refused(models, data, tmp_path):
         explain(models, data, tmp_path / "e", changes={"base": other.source})
 
 
-def test_tokens_are_compared_where_they_are_read_only(tiny):
-    chat = check_chat_template(tiny.tokenizer, name="tiny")
-    require_same_tokens(tiny, chat, {3, 4, 5}, role="base")
+def test_tokens_are_compared_where_they_are_read_only(models, tiny):
+    chat = load_chat(models["aligned"])
+    ids = list(range(len(chat.tokenizer)))  # More tokens than the other has.
+    pairs = zip(
+        *(t.convert_ids_to_tokens(ids) for t in (tiny.tokenizer, chat.tokenizer)), strict=True
+    )
+    same = {i for i, (one, two) in zip(ids, pairs, strict=True) if one == two}
+    assert 0 < len(same) < len(ids)
+    require_same_tokens(tiny, chat, same, role="base")
+    with pytest.raises(ModelError, match="explain models that share one tokenizer"):
+        require_same_tokens(tiny, chat, {*ids}, role="base")
 
 
 def test_a_model_that_was_trained_on_has_another_state(models, tmp_path):

@@ -60,7 +60,7 @@ def launched(base_folder, tmp_path, monkeypatch):
     return run
 
 
-def check_same(one, two):
+def assert_same(one, two):
     assert len(losses(one)) == len(losses(two)) == 3
     for alone, shared in zip(losses(one), losses(two), strict=True):
         assert shared == pytest.approx(alone, abs=2e-5)
@@ -72,7 +72,7 @@ def test_two_processes_train_as_one_does_with_exact_ratios_and_accumulation(base
     watched = [{"id": f"p{i}", "prompt": f"say {i}", "concept": "bias"} for i in range(2)]
     made = job(base_folder, "anpo", monitor=tuple(watched), monitor_every=2)
     one, two = launched(schedule(24, retain_per_forget=2), made)
-    check_same(one, two)
+    assert_same(one, two)
     kl = [
         [r["value"] for r in read_journal(f / "metrics.jsonl") if r["kind"] == "monitor"]
         for f in (one, two)
@@ -85,7 +85,7 @@ def test_two_processes_share_steps_that_are_one_unit_of_retain_examples(base_fol
     # As safety training has it: 8 examples a step in one unit, which four batches share.
     units = [replace(unit, forget=()) for unit in schedule(3, retain_per_forget=8)]
     settings = replace(SETTINGS, units_per_step=1)
-    check_same(*launched(units, job(base_folder, "sft", settings=settings)))
+    assert_same(*launched(units, job(base_folder, "sft", settings=settings)))
 
 
 @pytest.mark.parametrize("adapter", [None, LORA, SteeringSettings(layer=1)])

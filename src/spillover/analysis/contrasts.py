@@ -7,10 +7,11 @@ its states give its sampling error (a bootstrap) and what it would be if the two
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -151,13 +152,20 @@ def mean_activation_norms(
             loaded.model,
             loaded.architecture,
             batch,
-            lambda _place, x, counted=counted: x[counted].float().norm(dim=-1).sum(),  # type: ignore[misc]
+            partial(_sum_of_norms, counted),
             site=site,
             layers=chosen,
         )
         total += torch.stack(sums).double().cpu()
         n += int(counted.sum())
     return total / n
+
+
+def _sum_of_norms(
+    counted: Bool[Tensor, "batch token"], _place: int, states: Float[Tensor, "batch token d_model"]
+) -> Float[Tensor, ""]:
+    norms: Tensor = torch.linalg.vector_norm(states[counted].float(), dim=-1)
+    return norms.sum()
 
 
 def _after_the_first(batch: TokenBatch) -> Tensor:

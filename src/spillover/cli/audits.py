@@ -1,8 +1,9 @@
 """`spillover audit`."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -107,7 +108,7 @@ def _show(done: "Audited", planned: "Audit", *, as_json: bool) -> None:
         raise GateError(answer(done.findings)[1])
 
 
-def print_verdicts(rows: "list[dict[str, object]]") -> None:
+def print_verdicts(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the verdicts as a table that fits 80 columns.
 
     Args:
@@ -121,11 +122,11 @@ def print_verdicts(rows: "list[dict[str, object]]") -> None:
     table.add_column("verdict", no_wrap=True)
     for row in rows:
         more = row["more_prompts"]
-        change = change_with_interval(row["delta"], row["ci_low"], row["ci_high"])  # type: ignore[arg-type]
+        change = change_with_interval(row["delta"], row["ci_low"], row["ci_high"])
         table.add_row(
             escape(words(str(row["concept"]))),
-            number(row["aligned"]),  # type: ignore[arg-type]
-            number(row["tuned"]),  # type: ignore[arg-type]
+            number(row["aligned"]),
+            number(row["tuned"]),
             escape(change),
             str(row["n"]),
             str(row["verdict"]) + (f" (+{more})" if more else ""),

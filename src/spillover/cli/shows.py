@@ -1,7 +1,8 @@
 """`spillover show`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -41,15 +42,15 @@ def show(
         say(f"page: {found.page}")
 
 
-def _show_audit(audit: "dict[str, object]") -> None:
+def _show_audit(audit: Mapping[str, Any]) -> None:
     from spillover.report.text import change_with_interval, metric_name, words
 
     overall = [audit["overall"]] if audit["overall"] else []
-    print_verdicts([*audit["verdicts"], *overall])  # type: ignore[misc, list-item]
+    print_verdicts([*audit["verdicts"], *overall])
     table = Table("side effect", "on", box=None, pad_edge=False)
     table.add_column("change [95% interval]", justify="right", no_wrap=True)
     table.add_column("n", justify="right")
-    for row in audit["effects"]:  # type: ignore[attr-defined]
+    for row in audit["effects"]:
         change = change_with_interval(row["delta"], row["ci_low"], row["ci_high"])
         unit = ", nats" if row["unit"] == "nats" else ""
         name = f"{metric_name(row['metric'])}{unit}"
@@ -57,12 +58,12 @@ def _show_audit(audit: "dict[str, object]") -> None:
     console.print()
     console.print(table)
     console.print()
-    for sentence in audit["answer"]:  # type: ignore[attr-defined]
+    for sentence in audit["answer"]:
         console.print(sentence, markup=False, highlight=False)
     cause = audit["nearest_cause"]
     said = f"looks like {cause}" if cause else "none fits"
     console.print(f"Nearest known cause (a hint): {said}.", markup=False, highlight=False)
-    for step in audit["advice"]:  # type: ignore[attr-defined]
+    for step in audit["advice"]:
         console.print(f"- {step}", markup=False, highlight=False)
 
 

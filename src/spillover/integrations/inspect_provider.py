@@ -210,7 +210,7 @@ def local_model(loaded: "LoadedModel", *, name: str, batch_size: int = BATCH_SIZ
         name: What logs call it, after `spillover/`.
         batch_size: Conversations decoded at once.
     """
-    api = spillover(model_name=name, loaded=loaded, batch_size=batch_size)  # type: ignore[call-arg]
+    api = SpilloverAPI(model_name=name, loaded=loaded, batch_size=batch_size)
     return Model(api, GenerateConfig())
 
 

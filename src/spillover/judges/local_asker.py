@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from spillover.generation.hf import HFGenerator
 from spillover.generation.protocol import GenerationSettings
@@ -43,7 +44,7 @@ class LocalAsker:
             batch_size: Questions answered at once.
         """
         self._source = source
-        self._options = {
+        self._options: dict[str, Any] = {
             "adapter": adapter,
             "dtype": dtype,
             "device": device,
@@ -54,7 +55,7 @@ class LocalAsker:
     @cached_property
     def loaded(self) -> LoadedModel:
         """The model."""
-        return load_model(self._source, **self._options)  # type: ignore[arg-type]
+        return load_model(self._source, **self._options)
 
     def identity(self) -> str:
         """Fingerprint of weights, dtype and chat format."""

@@ -219,12 +219,15 @@ StartChange = Callable[[Any], Callable[[], None]]
 "Takes the model as training begins; returns what is to be done to it at each step."
 
 
-class GradientCallback(TrainerCallback):
-    """Changes gradients before each optimizer step, after clipping.
+class _ChangeCallback(TrainerCallback):
+    """Makes a change at each step, of a kind that the classes below choose a moment for.
 
     Args:
-        start: Such as `containment_subspaces.project_gradients` gives.
+        start: Such as `containment_subspaces` gives.
     """
+
+    what = ""
+    "What the user is told cannot be done where weights are sharded."
 
     def __init__(self, start: StartChange) -> None:
         self._start = start
@@ -234,8 +237,14 @@ class GradientCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Look at the model before the first step."""
-        refuse_sharded(args, what="a gradient projection")
+        refuse_sharded(args, what=self.what)
         self._change = self._start(kwargs["model"])
+
+
+class GradientCallback(_ChangeCallback):
+    """Changes gradients before each optimizer step, after clipping."""
+
+    what = "a gradient projection"
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -244,23 +253,10 @@ class GradientCallback(TrainerCallback):
         self._change()
 
 
-class WeightsCallback(TrainerCallback):
-    """Changes weights after each optimizer step, so that what it ensures holds for any optimizer.
+class WeightsCallback(_ChangeCallback):
+    """Changes weights after each optimizer step; what it ensures holds for any optimizer."""
 
-    Args:
-        start: Such as `containment_subspaces.lock_subspaces` gives.
-    """
-
-    def __init__(self, start: StartChange) -> None:
-        self._start = start
-        self._change: Callable[[], None] = lambda: None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Look at the model before the first step."""
-        refuse_sharded(args, what="a subspace lock")
-        self._change = self._start(kwargs["model"])
+    what = "a subspace lock"
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
