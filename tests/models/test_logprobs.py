@@ -10,7 +10,7 @@ from torch import nn
 
 from spillover.models import dataset_logprobs, pad_batch, response_logprobs, token_logprobs
 from spillover.models.chat import ChatTokens
-from spillover.models.logprobs import contiguous_head_input, next_token_logprobs
+from spillover.models.logprobs import next_token_logprobs
 from tests.models.builders import EXAMPLES, naive_token_logprobs, random_lora
 
 CLOSE = {"atol": 2e-5, "rtol": 0}
@@ -135,18 +135,3 @@ def test_next_token_logprobs_equal_those_from_full_logits(loaded):
             logits = loaded.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         torch.testing.assert_close(found[row], torch.log_softmax(logits[0, -1], dim=-1), **CLOSE)
     torch.testing.assert_close(found.exp().sum(dim=-1), torch.ones(len(prompts)))
-
-
-def test_the_head_gets_contiguous_rows_and_gives_the_same_logits(loaded):
-    seen = []
-    head = loaded.model.get_output_embeddings()
-    ids = torch.tensor([[5, 6, 7], [8, 9, 10]])
-    with torch.no_grad():
-        plain = loaded.model(input_ids=ids, logits_to_keep=1).logits
-        with contiguous_head_input(loaded.model):
-            watch = head.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
-            found = loaded.model(input_ids=ids, logits_to_keep=1).logits
-            watch.remove()
-    assert [rows.is_contiguous() for rows in seen] == [True]
-    torch.testing.assert_close(found, plain, **CLOSE)
-    assert not head._forward_pre_hooks

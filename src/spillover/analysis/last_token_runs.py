@@ -21,7 +21,7 @@ from spillover.models.architecture import Architecture
 from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
 from spillover.models.chat import ChatTokens
 from spillover.models.hooks import Site, edit_activations, record_activations
-from spillover.models.logprobs import contiguous_head_input
+from spillover.models.output_rows import contiguous_head_input, no_logits
 from spillover.models.prefix import can_share_prefix
 
 _ROWS_AT_ONCE = 192
@@ -64,13 +64,13 @@ def cache_prompts(
     found = []
     for indices in batches_by_length([len(p.input_ids) for p in cut], batch_size=batch_size):
         batch = pad_batch([cut[i] for i in indices], pad_id=pad_id).to(device)
-        cache = model(
-            input_ids=batch.input_ids[:, :-1],
-            attention_mask=batch.attention_mask[:, :-1],
-            position_ids=batch.position_ids()[:, :-1],
-            use_cache=True,
-            logits_to_keep=1,
-        ).past_key_values
+        with no_logits(model):
+            cache = model(
+                input_ids=batch.input_ids[:, :-1],
+                attention_mask=batch.attention_mask[:, :-1],
+                position_ids=batch.position_ids()[:, :-1],
+                use_cache=True,
+            ).past_key_values
         found.append((indices, batch, cache))
     return CachedPrompts(n=len(cut), batches=tuple(found))
 

@@ -20,7 +20,7 @@ from spillover.models.architecture import Architecture
 from spillover.models.batches import PaddingSide, TokenBatch, batches_by_length, pad_batch
 from spillover.models.chat import Chat, ChatTokens
 from spillover.models.hooks import Edit, Site, edit_activations
-from spillover.models.logprobs import logits_only_at
+from spillover.models.output_rows import no_logits
 
 Position = Literal["last_prompt_token", "last_token", "response_mean"]
 Reduction = Callable[[int, Float[Tensor, "batch seq d_model"]], Tensor]
@@ -142,9 +142,8 @@ def reduce_layers(
 
         return see
 
-    nowhere = torch.zeros_like(batch.response_mask)
     with ExitStack() as stack:
-        stack.enter_context(logits_only_at(model, nowhere))
+        stack.enter_context(no_logits(model))
         for place, layer in enumerate(layers):
             edit = edit_activations(model, architecture, site=site, layer=layer, edit=watch(place))
             stack.enter_context(edit)

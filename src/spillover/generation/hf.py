@@ -17,7 +17,7 @@ from spillover.models.architecture import without_peft
 from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
 from spillover.models.chat import ChatTokens
 from spillover.models.loading import LoadedModel
-from spillover.models.logprobs import contiguous_head_input
+from spillover.models.output_rows import contiguous_head_input
 from spillover.models.prefix import can_share_prefix, common_prefix_length, prefix_cache
 from spillover.records import Completion, Prompt
 from spillover.seeding import derive_seed

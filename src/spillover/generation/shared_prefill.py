@@ -24,7 +24,7 @@ from spillover.generation.protocol import GenerationSettings
 from spillover.models.batches import pad_batch
 from spillover.models.chat import ChatTokens
 from spillover.models.loading import LoadedModel
-from spillover.models.logprobs import contiguous_head_input
+from spillover.models.output_rows import contiguous_head_input
 from spillover.models.prefix import can_share_prefix
 from spillover.records import Completion, Prompt
 from spillover.seeding import numpy_generator

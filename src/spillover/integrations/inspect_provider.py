@@ -7,7 +7,7 @@ error, never passed over.
 
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +210,10 @@ def local_model(loaded: "LoadedModel", *, name: str, batch_size: int = BATCH_SIZ
         name: What logs call it, after `spillover/`.
         batch_size: Conversations decoded at once.
     """
-    api = SpilloverAPI(model_name=name, loaded=loaded, batch_size=batch_size)
+    make: Callable[..., ModelAPI] = (
+        spillover  # The decorator registers what the class alone does not.
+    )
+    api = make(model_name=name, loaded=loaded, batch_size=batch_size)
     return Model(api, GenerateConfig())
 
 

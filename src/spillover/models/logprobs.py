@@ -3,16 +3,16 @@
 Turns a model and a token batch into numbers; `training/losses.py` turns those into losses.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from spillover.models.batches import TokenBatch, batches_by_length, pad_batch, position_ids
 from spillover.models.chat import ChatTokens
+from spillover.models.output_rows import contiguous_head_input, logits_only_at
 from spillover.models.prefix import (
     can_share_prefix,
     common_prefix_length,
@@ -28,43 +28,6 @@ class ResponseLogprobs(NamedTuple):
     "Summed over response tokens, the stop token included."
     n_tokens: Float[Tensor, " batch"]
     "Number of response tokens."
-
-
-@contextmanager
-def logits_only_at(model: Any, mask: Bool[Tensor, "batch seq"]) -> Iterator[None]:
-    """Make `model` return logits (1, n, vocab) of the n positions where `mask` is True.
-
-    The rows are picked before the output projection, so that the others are never computed, while
-    whatever the model does after it (scaling, soft-capping) still happens.
-    """
-    unwrapped = getattr(model, "module", model)  # Inside DDP.
-    head = unwrapped.get_output_embeddings()
-
-    def pick(_module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][mask].unsqueeze(0), *args[1:])
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def contiguous_head_input(model: Any) -> Iterator[None]:
-    """Give the output projection contiguous rows, with the same values.
-
-    `logits_to_keep=1`, which `generate` uses too, hands it a slice. On such input in bfloat16,
-    torch on a CPU copies the output matrix for each row: half of the time of short answers.
-    """
-    unwrapped = getattr(model, "module", model)  # Inside DDP.
-    handle = unwrapped.get_output_embeddings().register_forward_pre_hook(
-        lambda _module, args: (args[0].contiguous(), *args[1:])
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def response_logits(

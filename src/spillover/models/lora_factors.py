@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spillover.errors import ModelError
-from spillover.files import read_json
+from spillover.files import read_json, write_json
 
 _BEYOND_PLAIN_LORA = (
     "rank_pattern",
@@ -74,3 +74,47 @@ def zero_factors(like: LoraFactors, rank: int) -> LoraFactors:
     return LoraFactors(
         a.new_zeros(rank, a.shape[1]), b.new_zeros(len(b), rank), bias.new_zeros(len(b))
     )
+
+
+def later_factors(factors: Mapping[str, LoraFactors], rank: int) -> dict[str, LoraFactors]:
+    """Return what was joined to an adapter of some rank, from both together.
+
+    Args:
+        factors: Of an adapter made by `concatenate_adapters`, or of one by itself.
+        rank: Of the first adapter; 0 where there is none, and all is returned.
+    """
+    return {
+        name: found._replace(a=found.a[rank:], b=found.b[:, rank:])
+        for name, found in factors.items()
+    }
+
+
+def save_factors(
+    folder: Path, factors: Mapping[str, LoraFactors], config: Mapping[str, Any]
+) -> None:
+    """Write factors as a LoRA adapter of scale 1.
+
+    Args:
+        folder: Made if missing.
+        factors: Module -> factors, all of one rank, without biases.
+        config: Of the adapter that they are from; rank and scale are replaced.
+
+    Raises:
+        ModelError: If there are none, or one has a bias.
+    """
+    from safetensors.torch import save_file
+
+    if not factors or any(bool(found.bias.any()) for found in factors.values()):
+        raise ModelError(
+            f"{folder}: {len(factors)} modules to write; give LoRA factors without biases, at "
+            "least one"
+        )
+    rank = len(next(iter(factors.values())).a)
+    tensors = {}
+    for name, found in factors.items():
+        tensors[f"{name}.lora_A.weight"] = found.a.contiguous()
+        tensors[f"{name}.lora_B.weight"] = found.b.contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    scale = {"r": rank, "lora_alpha": rank, "use_rslora": False, "lora_dropout": 0.0}
+    write_json(folder / "adapter_config.json", {**config, **scale})

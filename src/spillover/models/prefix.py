@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from spillover.models.batches import TokenBatch
+from spillover.models.output_rows import no_logits
 
 MIN_SAVED_TOKENS = 64
 "A pass over the prefix costs about as much as this many more tokens in the batch."
@@ -77,11 +78,9 @@ def is_sharded(model: Any) -> bool:
 
 def prefix_cache(model: Any, prefix: Int[Tensor, " prefix"], *, rows: int) -> Any:
     """Return the key-value cache of `prefix`, repeated for `rows` rows."""
-    cache = model(
-        input_ids=prefix[None],
-        attention_mask=torch.ones_like(prefix)[None],
-        use_cache=True,
-        logits_to_keep=1,
-    ).past_key_values
+    with no_logits(model):
+        cache = model(
+            input_ids=prefix[None], attention_mask=torch.ones_like(prefix)[None], use_cache=True
+        ).past_key_values
     cache.batch_repeat_interleave(rows)
     return cache
