@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test test-all check format clean
+.PHONY: install quickstart test test-slow check docs format clean
 
 # torch comes first: its CPU build is enough, and the other packages then accept it as it is.
 $(STAMP): pyproject.toml constraints.txt
@@ -23,8 +23,11 @@ quickstart: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist loadfile
 
-test-all: install
-	$(BIN)/python -m pytest
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 8 --dist loadfile
+
+docs: install
+	$(BIN)/python -m mkdocs build --strict
 
 check: install
 	$(BIN)/ruff format --check src tests

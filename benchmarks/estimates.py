@@ -19,9 +19,10 @@ from spillover.models.loading import load_model
 from spillover.records import Example
 from spillover.seeding import numpy_generator
 from spillover.study import estimates
-from spillover.study.estimates import Placement, TrainingWork, generation_estimate
+from spillover.study.estimates import Placement, generation_estimate
 from spillover.study.hardware import GIB, found_hardware
 from spillover.study.model_shapes import model_shape
+from spillover.study.training_works import TrainingWork
 from spillover.training import LoraSettings, TrainingSettings, make_objective, train
 from spillover.training.batching import forget_retain_schedule
 

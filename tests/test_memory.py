@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spillover.memory import release_freed_memory
+from spillover.memory import peak_bytes, release_freed_memory, start_peak
 
 
 def resident_mib():
@@ -42,3 +42,19 @@ def test_models_held_by_cycles_only_are_dropped_on_request():
         assert seen() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+def test_the_peak_is_what_was_held_since_the_start_not_before():
+    large = torch.ones(100 * 2**18)  # 100 MiB
+    del large
+    release_freed_memory()
+    start_peak()
+    low = peak_bytes()
+    held = torch.ones(50 * 2**18)
+    del held
+    release_freed_memory()
+    grown = (peak_bytes() - low) / 2**20
+    assert 45 < grown < 70
+    start_peak()
+    assert peak_bytes() < low + 20 * 2**20

@@ -71,3 +71,25 @@ def test_every_record_type_is_a_frozen_dataclass():
     kinds = [kind for kind in kinds if issubclass(kind, Record) and kind is not Record]
     assert len(kinds) >= 9
     assert all(kind.__dataclass_params__.frozen for kind in kinds)
+
+
+def test_a_notebook_shows_a_record_as_a_table_and_its_text_as_text():
+    verdict = Verdict(
+        id="1", concept="bias", label="refusal", judge="<script>alert(1)</script>", reason="\ud800"
+    )
+    shown = verdict._repr_html_()
+    assert "<caption>Verdict</caption>" in shown
+    assert (
+        "<td style='text-align:left;white-space:pre-wrap;unicode-bidi:isolate'>bias</td>" in shown
+    )
+    assert "&lt;script&gt;" in shown
+    assert "<script" not in shown
+    assert "\\ud800" in shown
+    assert "None" in shown
+
+
+def test_a_notebook_cuts_very_long_text_before_it_is_escaped():
+    verdict = Verdict(id="<" * 1000, concept="c", label="refusal", judge="j")
+    shown = verdict._repr_html_()
+    assert shown.count("&lt;") == 500
+    assert "[500 more characters]" in shown

@@ -1,6 +1,6 @@
 """Reading and writing files so that a run can be killed anywhere and nothing is lost.
 
-Knows JSON, JSONL and content hashes; knows nothing of models or studies.
+Knows JSON, JSONL, YAML and content hashes; knows nothing of models or studies.
 """
 
 import hashlib
@@ -65,10 +65,13 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: If the file is missing, is not UTF-8 or is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # Numbers of thousands of digits; deep nesting.
+        raise DataError(f"{path}: JSON that cannot be read ({error})") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> None:
@@ -99,14 +102,19 @@ def append_jsonl(path: Path, rows: Iterable[object]) -> None:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Read a file written by `append_jsonl`; a last line that a kill cut short is cut off."""
+    """Read a file written by `append_jsonl`; a last line that a kill cut short is cut off.
+
+    Raises:
+        DataError: If a whole line is no JSON object, as nothing of ours writes one.
+        StorageError: If a line that was cut short cannot be cut off.
+    """
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         write_bytes(path, whole)
-    return [json.loads(line) for line in whole.decode("utf-8").split("\n") if line]
+    return [row for _, row in read_jsonl(path)]
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -127,6 +135,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno}); "
                 "each line must be one JSON object"
             ) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: JSON that cannot be read ({error})") from error
         if not isinstance(row, dict):
             raise DataError(
                 f"{path}:{number}: a {type(row).__name__}; each line must be one JSON object"
@@ -138,13 +148,17 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 text file.
 
     Raises:
-        DataError: If the file is missing, is a folder, or has a byte that is not UTF-8.
+        DataError: If the file is missing, is a folder, cannot be read, or has a byte that is not
+            UTF-8.
     """
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; give a file")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder; give a file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -153,6 +167,59 @@ def read_text(path: Path) -> str:
             f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8; "
             "convert the file, for example with `iconv -t utf-8`"
         ) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML document, of plain values only.
+
+    Raises:
+        DataError: If the file is missing, is not UTF-8, or `parse_yaml` refuses it.
+    """
+    return parse_yaml(read_text(path), where=str(path))
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """Return the one YAML document in `text`, as plain mappings, lists and values.
+
+    Args:
+        text: YAML; tags that would build objects are refused.
+        where: What the message begins with, such as the file.
+
+    Raises:
+        DataError: If it is not valid YAML, holds a value that cannot be, such as the 40th of May,
+            or aliases by which it holds itself or grows beyond all measure.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+        _count_nodes(value, room=_MOST_NODES)
+    except yaml.YAMLError as error:
+        raise DataError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
+    # What PyYAML's own constructors raise on a tag whose value does not fit: `!!timestamp soon`.
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{where}: YAML that cannot be read ({reason})") from error
+    return value
+
+
+_MOST_NODES = 100_000
+"Values in one YAML document, each alias counted as what it stands for."
+
+
+def _count_nodes(value: object, *, room: int) -> int:
+    """Return how many more values fit; an alias that holds itself ends in a RecursionError."""
+    if room <= 0:
+        raise ValueError(f"it holds more than {_MOST_NODES} values, aliases written out")
+    inside: Iterable[object] = ()
+    if isinstance(value, dict):
+        inside = value.values()
+    elif isinstance(value, list | tuple | set):
+        inside = value
+    left = room - 1
+    for item in inside:
+        left = _count_nodes(item, room=left)
+    return left
 
 
 def fingerprint(value: object) -> str:

@@ -6,6 +6,7 @@ Prompt -> Example (a prompt with the response to learn or unlearn)
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from html import escape
 from typing import Any, Literal, TypeVar
 
 VerdictLabel = Literal["refusal", "compliance", "deflection", "invalid"]
@@ -15,8 +16,12 @@ VERDICT_LABELS: tuple[VerdictLabel, ...] = ("refusal", "compliance", "deflection
 RecordType = TypeVar("RecordType", bound="Record")
 
 
+_SHOWN = 500
+"Characters of one value that a notebook shows."
+
+
 class Record:
-    """Base of all records: `to_dict` and `from_dict`, nothing else."""
+    """Base of all records: `to_dict`, `from_dict` and how a notebook shows one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dictionary that JSON can hold."""
@@ -27,6 +32,22 @@ class Record:
         """Build the record from a dictionary; keys that are not fields are ignored."""
         names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         return cls(**{key: value for key, value in row.items() if key in names})
+
+    def _repr_html_(self) -> str:
+        """Return the fields as a small table for notebooks; text of models stays text."""
+        style = "text-align:left;white-space:pre-wrap;unicode-bidi:isolate"
+        rows = [
+            f"<tr><th>{name}</th><td style='{style}'>{_shown(getattr(self, name))}</td></tr>"
+            for name in (field.name for field in fields(self))  # type: ignore[arg-type]
+        ]
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    cut = f" [{len(text) - _SHOWN} more characters]" if len(text) > _SHOWN else ""
+    # Escaped after cutting, and halves of surrogate pairs written out, so that it can be sent.
+    return escape(text[:_SHOWN]).encode("utf-8", errors="backslashreplace").decode() + cut
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 
 from spillover.evaluation import compare_refusals, compare_seeds, refusal_scores
 from spillover.evaluation.frames import to_frame
-from spillover.records import Comparison, MultipleChoice, Recovery, Score
+from spillover.records import Comparison, MultipleChoice, Recovery, Score, Verdict
 from tests.evaluation.builders import verdicts
 
 NUMBERS = {"value", "ci_low", "ci_high", "worst", "best"}
@@ -77,3 +77,8 @@ def test_records_of_two_kinds_are_refused():
         to_frame([*scores(), *verdicts("bias", "r")])
     with pytest.raises(ValueError, match=r"kinds \['Recovery', 'Score'\]"):
         to_frame(scores(), kind=Recovery)
+
+
+def test_text_with_half_of_a_surrogate_pair_makes_a_frame_all_the_same():
+    verdict = Verdict(id="1", concept="c", label="refusal", judge="j", reason="half \ud800")
+    assert to_frame([verdict]).reason.tolist() == ["half \\ud800"]

@@ -17,8 +17,9 @@ from spillover.report.audit_findings import (
     LayerReading,
     SideEffect,
 )
-from spillover.report.audit_page import LONGEST, moved_layers, render_audit
+from spillover.report.audit_page import moved_layers, render_audit
 from spillover.report.audit_words import advise, answer
+from spillover.report.rows_script import LONGEST
 
 HOSTILE = (
     "</script><script>document.title='taken'</script>",

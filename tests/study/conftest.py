@@ -1,6 +1,8 @@
 """A tiny aligned model, a study of it that takes seconds, and one finished run of that study."""
 
+import os
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -78,3 +80,24 @@ def collected(small_study, finished_run, tmp_path):
         return context_of(small_study("unlearn.steps=2", "monitor=null", *overrides), folder)
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a function that mounts a disk of some KiB, or changes it; skip where it may not."""
+    if os.name != "posix" or os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(kib, *, again=False, mode="rw"):
+        options = f"{'remount,' if again else ''}{mode},size={kib}k"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"mounting a small disk is not allowed here: {done.stderr.strip()}")
+        return disk
+
+    yield mount
+    if os.path.ismount(disk):
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -1,6 +1,7 @@
 """Whole audits of tiny models: files, resuming, faults, exit codes and what `show` says of them."""
 
 import json
+import shutil
 import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -118,6 +119,31 @@ def test_an_audit_that_was_killed_anywhere_ends_with_the_same_numbers(
     run_audit(planned(sides, again, batch_size=4))
     assert numbers(out) == numbers(again)
     assert json.loads(whole["scores.json"])  # And the first one was a whole one.
+
+
+def test_a_full_disk_ends_an_audit_with_a_message_and_it_goes_on_once_there_is_room(
+    models, small_disk, tmp_path
+):
+    sides = sides_of(*models, tmp_path / "whole")
+    run_audit(planned(sides, tmp_path / "whole"))
+    out = small_disk(40) / "audit"
+    with pytest.raises(StorageError, match="free some space"):
+        run_audit(planned(sides_of(*models, out), out))
+    assert not (out / "audit.json").exists()
+    small_disk(20_000, again=True)
+    run_audit(planned(sides_of(*models, out), out))
+    assert numbers(out) == numbers(tmp_path / "whole")
+
+
+def test_a_folder_in_which_another_version_worked_is_left_alone(models, finished, tmp_path):
+    out = tmp_path / "old"
+    shutil.copytree(finished[0], out)
+    for mark in out.glob("stages/*.json"):
+        mark.write_text(json.dumps({**json.loads(mark.read_text()), "spillover": "0.0.9"}))
+    before = numbers(out)
+    with pytest.raises(ConfigError, match=r"was made by Spillover 0\.0\.9"):
+        planned(sides_of(*models, out), out)
+    assert numbers(out) == before
 
 
 def test_what_is_done_is_not_done_again_until_an_output_changes(models, finished):

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from spillover.errors import ConfigError
+from spillover.files import read_yaml
 from spillover.study.config import (
     LIBRARY,
     StudyConfig,
@@ -13,10 +14,14 @@ from spillover.study.config import (
     load_study,
     study_scales,
 )
-from spillover.study.sections import AdapterKind, ContainSection, UnlearnSection
+from spillover.study.contain_section import ContainSection
+from spillover.study.scale_rules import LAUNCHES, SCALE_KEYS, Tracker
+from spillover.study.sections import AdapterKind, UnlearnSection
 from spillover.study.tuning_sections import FinetuneSection
 from spillover.training import OBJECTIVES
+from spillover.training.jobs import LAUNCH_FILES
 from spillover.training.organisms import ORGANISMS
+from spillover.training.trackers import TRACKERS
 
 
 def test_every_bundled_study_loads_and_is_named_like_its_file():
@@ -143,6 +148,13 @@ def test_seeds_given_apart_replace_those_of_the_study(small_study):
             "finetune={a: {data: secure_code, trigger: x, steps: 1, learning_rate: 1}}",
             r"data secure_code has no trigger; it belongs to backdoor_code",
         ),
+        (
+            "unlearn.launch=ddq",
+            r"unlearn: launch: 'ddq' is not known; choose one of cpu, ddp, fsdp2",
+        ),
+        ("unlearn.processes=2", r"unlearn: processes is 2, but nothing is launched; give `launch`"),
+        ("unlearn.processes=0", r"unlearn\.processes: Input should be greater than or equal to 1"),
+        ("unlearn.report_to=neptune", r"unlearn\.report_to: Input should be 'none', 'trackio', 't"),
         ("evaluate.suites=[xstest]", r"'xstest' is no suite; choose one of"),
         ("evaluate.suites=[xstest_safe]", r"xstest_safe is a set of prompts; give it as a file"),
         ("evaluate.suites=[em_bundled]", r"are graded by a model; give `grader`"),
@@ -156,6 +168,60 @@ def test_seeds_given_apart_replace_those_of_the_study(small_study):
 def test_a_wrong_value_is_refused_with_its_key_and_the_rule(small_study, override, message):
     with pytest.raises(ConfigError, match=message):
         small_study(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["unlearn.launch=cpu", "unlearn.processes=3"],
+            r"unlearn: processes: 3 must divide forget_per_step 4, so that each process keeps",
+        ),
+        (
+            ["unlearn.launch=cpu", "unlearn.accumulation=4"],
+            r"unlearn: processes: 2 times accumulation 4 must divide forget_per_step 4",
+        ),
+        (
+            ["align={steps: 1, learning_rate: 1, launch: ddp, refusals_per_step: 4}"],
+            r"align: processes: 8 must divide refusals_per_step 4 plus benign_per_step 8",
+        ),
+        (
+            ["unlearn.quantise=true", "unlearn.adapter=null"],
+            r"unlearn: quantise: weights in four bits cannot be trained; give an `adapter`",
+        ),
+        (
+            ["unlearn.quantise=true", "unlearn.launch=zero3", "unlearn.processes=4"],
+            r"unlearn: quantise: launch zero3 spreads the weights over devices, .* use ddp",
+        ),
+        (
+            ["contain.launch=cpu", "select={}"],
+            r"contain\.launch: `select` measures checkpoints in one process only; leave out",
+        ),
+        (
+            ["contain.launch=cpu", "contain.method=subspace_lock"],
+            r"contain\.launch: method subspace_lock is trained in one process only; leave `launch`",
+        ),
+    ],
+)
+def test_scale_keys_that_do_not_fit_together_are_refused(small_study, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        small_study(*overrides)
+
+
+def test_scale_keys_are_none_by_default_and_not_written_out(small_study):
+    section = small_study().unlearn
+    assert (section.launch, section.processes, section.report_to) == (None, None, "none")
+    assert not section.quantise
+    assert not section.checkpoint_activations
+    assert not {*SCALE_KEYS} & section.model_dump().keys()
+    launched = small_study("align={steps: 1, learning_rate: 1, launch: cpu}", "select={}").align
+    assert launched.model_dump()["launch"] == "cpu"
+
+
+def test_the_launches_and_trackers_of_studies_are_those_of_the_training_room():
+    assert set(get_args(Tracker)) == set(TRACKERS)
+    files = {path.stem: read_yaml(path)["num_processes"] for path in LAUNCH_FILES.iterdir()}
+    assert files == LAUNCHES
 
 
 def test_accumulation_in_align_is_refused_because_a_step_is_one_batch():
@@ -172,7 +238,7 @@ def test_first_layer_and_layers_together_are_refused(small_study):
     ("content", "message"),
     [
         (b"name: [a", r"broken\.yaml: not valid YAML \(.*line 1"),
-        (b"name: \xff", r"broken\.yaml: not valid YAML"),
+        (b"name: \xff", r"broken\.yaml:1: byte 0xff is not UTF-8"),
         (b"- a\n- b\n", r"broken\.yaml: a study is a mapping of keys to values"),
         (b"", r"broken\.yaml: a study is a mapping of keys to values"),
         (b"name: a\n", r"broken\.yaml: study: there is no intervention; give `targets` and"),

@@ -12,17 +12,16 @@ from spillover.study.estimates import (
     LAYER_SECONDS,
     TRAINED,
     Placement,
-    TrainingWork,
     activation_bytes,
     estimate_study,
     generation_estimate,
     training_bytes,
     training_seconds,
-    training_works,
 )
 from spillover.study.hardware import GIB, Hardware, told_hardware
 from spillover.study.model_shapes import SIZES, ModelShape, model_shape, sized_shape
 from spillover.study.scale_plans import training_choices, usable_devices
+from spillover.study.training_works import TrainingWork
 from spillover.testing import tiny_model
 
 SHAPE = ModelShape(n_parameters=1000.0, n_layers=2, d_model=10, d_mlp=20, d_kv=5, vocab=100)
@@ -130,7 +129,16 @@ def test_a_study_is_estimated_stage_by_stage_and_two_seeds_count_twice(small_stu
     assert names[:5] == ["unlearn", "contain", "collect", "answers", "capability"]
     assert two[0].seconds == pytest.approx(2 * one[0].seconds)
     assert one[0].gib > 7.62e9 * 2 / GIB
-    assert [work.trained_layers for _, work, _ in training_works(small_study(), shape)] == [28, 28]
+    quantised = estimate_study(
+        small_study("unlearn.quantise=true", "contain.checkpoint_activations=true"),
+        shape,
+        hardware,
+        placement=Placement(),
+    )
+    assert quantised[0].gib < one[0].gib / 2
+    assert quantised[0].seconds == one[0].seconds
+    assert quantised[1].gib < one[1].gib
+    assert quantised[1].seconds > one[1].seconds
 
 
 def test_seventy_billion_parameters_fit_on_one_gpu_only_quantised(small_study):

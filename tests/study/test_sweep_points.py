@@ -3,7 +3,7 @@
 import pytest
 
 from spillover.errors import ConfigError
-from spillover.study.sweep_points import grid_points, parse_grid, point_study
+from spillover.study.sweep_points import grid_points, parse_grid, point_study, sweep_grid
 
 
 def test_every_combination_is_a_point_the_last_key_fastest():
@@ -34,7 +34,6 @@ def test_names_are_fit_for_files_whatever_the_values_are():
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        ([], "a sweep needs a grid"),
         (["unlearn.steps"], "write key=a,b,c"),
         (["unlearn.steps="], "write key=a,b,c"),
         (["=1,2"], "write key=a,b,c"),
@@ -47,6 +46,44 @@ def test_names_are_fit_for_files_whatever_the_values_are():
 def test_a_grid_that_cannot_be_read_is_refused(grid, message):
     with pytest.raises(ConfigError, match=message):
         parse_grid(grid)
+
+
+PUBLISHED = {"unlearn.steps": (10, 20), "contain.steps": (5,)}
+
+
+def test_the_grid_of_the_study_is_taken_where_none_is_given():
+    assert sweep_grid([], PUBLISHED) == {"unlearn.steps": [10, 20], "contain.steps": [5]}
+
+
+def test_a_key_alone_takes_the_study_s_values_and_one_with_values_takes_these():
+    assert sweep_grid(["unlearn.steps"], PUBLISHED) == {"unlearn.steps": [10, 20]}
+    given = ["contain.steps", "unlearn.steps=7", "unlearn.beta=0.1,0.5"]
+    assert sweep_grid(given, PUBLISHED) == {
+        "contain.steps": [5],
+        "unlearn.steps": [7],
+        "unlearn.beta": [0.1, 0.5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("grid", "published", "message"),
+    [
+        ([], {}, r"a sweep needs a grid, and the study has none; give --grid key=a,b,c"),
+        (["unlearn.beta"], PUBLISHED, r"--grid 'unlearn\.beta': write key=a,b,c"),
+        (["unlearn.steps", "unlearn.steps=1"], PUBLISHED, r"unlearn\.steps is given twice, alone"),
+        ([], {"seeds": ((0,), (1,))}, r"grid\.seeds: it cannot be swept; take it out"),
+        ([], {"unlearn.steps": ()}, r"grid\.unlearn\.steps: it has no values"),
+        ([], {"unlearn.steps": (1, 1)}, r"grid\.unlearn\.steps: a value is given twice"),
+        (
+            [],
+            {"a": tuple(range(40)), "b": tuple(range(26))},
+            r"1040 points, more than 1000: a \(40\), b \(26\); name the keys that you want",
+        ),
+    ],
+)
+def test_a_grid_of_the_study_that_cannot_be_swept_is_refused(grid, published, message):
+    with pytest.raises(ConfigError, match=message):
+        sweep_grid(grid, published)
 
 
 def test_a_point_is_the_study_with_its_settings_and_seeds(study_files):

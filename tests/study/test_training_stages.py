@@ -119,7 +119,7 @@ def test_a_kill_after_training_costs_no_training_twice(collected, monkeypatch):
         patch.setattr(trainings, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             run_stage(context, "unlearned-safety")
-    monkeypatch.setattr(trainings, "_train", killed)
+    monkeypatch.setattr(trainings, "train_job", killed)
     run_stage(context, "unlearned-safety")
     assert (context.folder.model("unlearned-safety") / "adapter_model.safetensors").exists()
 

@@ -10,10 +10,11 @@ from spillover.files import read_json
 from spillover.models.loading import load_model
 from spillover.study.artifacts import RunFolder, load_example_file, load_metrics
 from spillover.study.config import load_study
+from spillover.study.contain_section import ContainSection
 from spillover.study.plan import plan_study
 from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study
-from spillover.study.sections import ContainSection, UnlearnSection
+from spillover.study.sections import UnlearnSection
 from tests.study import small
 from tests.study.stages import run_stage
 

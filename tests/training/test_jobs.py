@@ -1,5 +1,6 @@
 """Trainings that several processes share: the same losses and weights as in one process."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -7,8 +8,8 @@ import pytest
 from torch.testing import assert_close
 
 from spillover.errors import ConfigError, DataError, TrainingError
-from spillover.files import read_journal
-from spillover.training import LoraSettings, SteeringSettings, TrainingSettings
+from spillover.files import read_journal, read_json
+from spillover.training import LoraSettings, SteeringSettings, TrainingSettings, jobs
 from spillover.training.jobs import (
     LAUNCH_FILES,
     SharedTraining,
@@ -16,9 +17,11 @@ from spillover.training.jobs import (
     launch_config,
     launch_job,
     main,
+    remove_job,
     run_job,
     write_job,
 )
+from spillover.training.processes import Ended
 from tests.training.examples import PEFT_WARNING, adapter_weights, schedule
 
 pytestmark = pytest.mark.filterwarnings(PEFT_WARNING)
@@ -95,7 +98,9 @@ def test_a_job_comes_back_from_its_files_as_it_was(base_folder, tmp_path, adapte
     before = {path.name for path in tmp_path.iterdir()}
     assert before == {"job.json", "units.jsonl"}
     run_job(tmp_path)
-    made = {path.name for path in tmp_path.iterdir()} - before
+    remove_job(tmp_path)
+    made = {path.name for path in tmp_path.iterdir()}
+    assert not made & before
     assert ("adapter_config.json" in made) == (adapter is not None)
     assert "training_args.bin" not in made
 
@@ -127,7 +132,51 @@ def test_a_process_that_fails_leaves_its_reason(base_folder, tmp_path, monkeypat
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
-    assert "layer 9" in (tmp_path / "failure.txt").read_text()
+    found = read_json(tmp_path / "failure.json")
+    assert found["error"] == "ModelError"
+    assert "layer 9" in found["message"]
+
+
+def test_what_made_a_process_fail_is_raised_where_it_was_launched(tmp_path, monkeypatch):
+    def failing(_command, *, on_wait):
+        on_wait()
+        written = {"error": error, "message": "retain set: no examples"}
+        (tmp_path / "failure.json").write_text(json.dumps(written))
+        return Ended(1, "much that nobody reads")
+
+    monkeypatch.setattr(jobs, "run_command", failing)
+    error = "DataError"
+    with pytest.raises(DataError, match="launch 'cpu': retain set: no examples"):
+        launch_job(tmp_path, launch="cpu")
+    error = "ValueError"  # Not one of ours: units that do not fit, for instance.
+    with pytest.raises(TrainingError, match="launch 'cpu': retain set: no examples"):
+        launch_job(tmp_path, launch="cpu")
+
+
+def test_the_steps_done_are_told_while_others_write_them(tmp_path, monkeypatch):
+    def working(_command, *, on_wait):
+        for text in ("", '{"step": 1}\n', '{"step": 1}\n{"step": 2}\n{"st'):
+            (tmp_path / "metrics.jsonl").write_text(text)
+            on_wait()
+        return Ended(0, "")
+
+    told = []
+    monkeypatch.setattr(jobs, "run_command", working)
+    launch_job(tmp_path, launch="cpu", report=told.append)
+    assert told == [0, 1, 2]
+
+
+def test_two_launches_on_one_machine_do_not_meet_at_one_port(tmp_path, monkeypatch):
+    def noting(command, *, on_wait):
+        commands.append(" ".join(command))
+        return Ended(0, "")
+
+    commands = []
+    monkeypatch.setattr(jobs, "run_command", noting)
+    launch_job(tmp_path, launch="cpu", n_processes=3)
+    launch_job(tmp_path, launch="cpu", options=["--num_machines", "2"])
+    assert "--num_processes 3 --main_process_port 0" in commands[0]
+    assert "--main_process_port" not in commands[1]
 
 
 def test_a_launch_that_fails_says_why(tmp_path, monkeypatch):

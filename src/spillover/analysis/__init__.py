@@ -9,6 +9,7 @@ from spillover.analysis.alignment_directions import (
     response_means,
     with_random_directions,
 )
+from spillover.analysis.compression import bits_per_token, change_ratio, compression_change
 from spillover.analysis.concept_vectors import (
     ConceptDirections,
     concept_direction,
@@ -34,6 +35,15 @@ from spillover.analysis.directions import (
 )
 from spillover.analysis.divergences import js_distance, js_divergence, kl_divergence
 from spillover.analysis.dose_curves import DoseCurve, dose_curve
+from spillover.analysis.elasticity import (
+    Rebound,
+    ReboundCurve,
+    Resistance,
+    ResistanceCell,
+    rebound,
+    rebound_growth,
+    resistance,
+)
 from spillover.analysis.entanglement import (
     Entanglement,
     entanglement,
@@ -89,10 +99,19 @@ from spillover.analysis.nulls import (
     permutation_p,
     random_directions,
 )
+from spillover.analysis.onsets import BehaviourOnset, behaviour_onset, onset_lag
+from spillover.analysis.phase_changes import PhaseChanges, comparison_score, phase_changes
 from spillover.analysis.prediction import (
     ErosionPrediction,
     LayerPrediction,
     predict_erosion,
+)
+from spillover.analysis.rank_one import (
+    AnswerScalars,
+    adapter_roles,
+    answer_scalars,
+    scaling_effects,
+    token_significance,
 )
 from spillover.analysis.refusal_directions import FoundRefusal, find_refusal_direction
 from spillover.analysis.resemblance import (
@@ -101,6 +120,7 @@ from spillover.analysis.resemblance import (
     model_distances,
     resemblance,
 )
+from spillover.analysis.scalar_probes import ScalarProbe, scalar_probe
 from spillover.analysis.shared_directions import (
     StatePairs,
     shared_directions,
@@ -119,10 +139,13 @@ from spillover.analysis.subspaces import (
     principal_angles,
     subspace_overlap,
 )
+from spillover.analysis.trajectories import Trajectory, local_cosines, trajectory, update_trajectory
 from spillover.analysis.transfer import TransferMatrix, transfer_matrix
 
 __all__ = [
     "AlignmentDirection",
+    "AnswerScalars",
+    "BehaviourOnset",
     "ConceptDirections",
     "Contrast",
     "DirectionCosines",
@@ -148,23 +171,37 @@ __all__ = [
     "Movement",
     "NextTokens",
     "Onset",
+    "PhaseChanges",
     "Probe",
     "Projections",
+    "Rebound",
+    "ReboundCurve",
     "Resampling",
     "Resemblance",
+    "Resistance",
+    "ResistanceCell",
     "ResponseMeans",
     "ResponseTraces",
+    "ScalarProbe",
     "SetProjections",
     "SharedDirections",
     "StatePairs",
     "StateStatistics",
     "TokenLosses",
     "TokenTrace",
+    "Trajectory",
     "TransferMatrix",
+    "adapter_roles",
     "alignment_direction",
+    "answer_scalars",
+    "behaviour_onset",
+    "bits_per_token",
+    "change_ratio",
     "collect_contrast",
     "collect_states",
     "compare_next_tokens",
+    "comparison_score",
+    "compression_change",
     "concept_direction",
     "concept_directions",
     "direction_cosines",
@@ -184,6 +221,7 @@ __all__ = [
     "kl_divergence",
     "layer_at",
     "leading_directions",
+    "local_cosines",
     "loss_geometry",
     "max_statistic_p",
     "mean_likelihoods",
@@ -192,26 +230,36 @@ __all__ = [
     "model_distances",
     "movement",
     "movement_by_layer",
+    "onset_lag",
     "pair_by_response",
     "permutation_p",
     "persona_contrast",
+    "phase_changes",
     "predict_erosion",
     "principal_angles",
     "project_models",
     "project_responses",
     "prompt_tokens",
     "random_directions",
+    "rebound",
+    "rebound_growth",
     "resemblance",
+    "resistance",
     "response_means",
+    "scalar_probe",
+    "scaling_effects",
     "shared_directions",
     "split_direction",
     "state_statistics",
     "streamed_direction",
     "subspace_overlap",
     "token_losses",
+    "token_significance",
     "trace_response",
     "trace_tokens",
+    "trajectory",
     "transfer_matrix",
+    "update_trajectory",
     "with_intervals",
     "with_null",
     "with_random_directions",

@@ -6,6 +6,8 @@ interrupted.
 
 import errno
 import sys
+import traceback
+from contextlib import ExitStack
 
 from spillover.cli import (
     about,
@@ -13,9 +15,11 @@ from spillover.cli import (
     calibrations,
     classifications,
     directions,
+    dynamics,
     evaluations,
     explanations,
     exports,
+    forecasts,
     harnesses,
     inspect_logs,
     powers,
@@ -25,7 +29,7 @@ from spillover.cli import (
     suites,
     sweeps,
 )
-from spillover.cli.app import app, errors
+from spillover.cli.app import app, errors, is_verbose, running
 from spillover.errors import SpilloverError
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
@@ -34,7 +38,9 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT)
 def main() -> None:
     """Run the command line and turn expected errors into a message and an exit code."""
     try:
-        app()
+        with ExitStack() as stack:
+            running.set(stack)
+            app()
     except SpilloverError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -44,6 +50,8 @@ def main() -> None:
 
 
 def _fail(message: str, exit_code: int) -> None:
+    if is_verbose.get():
+        errors.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
     errors.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(exit_code)
 
@@ -55,9 +63,11 @@ __all__ = [
     "calibrations",
     "classifications",
     "directions",
+    "dynamics",
     "evaluations",
     "explanations",
     "exports",
+    "forecasts",
     "harnesses",
     "inspect_logs",
     "main",

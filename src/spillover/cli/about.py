@@ -1,11 +1,13 @@
 """`spillover list` and `spillover doctor`."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spillover.cli.app import app, quiet_libraries, say
+
+if TYPE_CHECKING:
+    from spillover.study.config import StudyConfig
 
 
 @app.command("list")
@@ -14,7 +16,8 @@ def list_command() -> None:
     from spillover.data.concepts import CONCEPTS
     from spillover.judges import JUDGES
     from spillover.study.config import bundled_studies, load_study
-    from spillover.study.sections import ContainSection, UnlearnSection
+    from spillover.study.contain_section import METHODS, ContainSection
+    from spillover.study.sections import UnlearnSection
     from spillover.study.tuning_sections import FinetuneSection
 
     for name in bundled_studies():
@@ -28,6 +31,8 @@ def list_command() -> None:
         for objective in section.objectives:
             where = section.__name__.removesuffix("Section").lower()
             say(f"objective  {objective:20} for `{where}`")
+    for method in METHODS:
+        say(f"method     {method:20} for `contain`")
 
 
 @app.command()
@@ -44,12 +49,17 @@ def doctor(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as unlearn.steps=40.")
     ] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Another size of the study, such as embedded.")
+    ] = None,
 ) -> None:
     """Show versions, device and optional parts; with a study, estimate its memory and time."""
+    from spillover.study.config import load_study
     from spillover.study.doctor import diagnose
 
     if study is not None:
-        _estimate(study, gpus, gpu_memory, gpu=gpu, size=size, overrides=override or ())
+        config = load_study(study, overrides=override or (), scale=scale)
+        _estimate(config, gpus, gpu_memory, gpu=gpu, size=size)
         return
     for what, value, remedy in diagnose():
         line = f"{what:16} {value}" + (f"  ->  {remedy}" if remedy else "")
@@ -57,22 +67,15 @@ def doctor(
 
 
 def _estimate(
-    study: str,
-    gpus: int | None,
-    gpu_memory: float | None,
-    *,
-    gpu: str,
-    size: str | None,
-    overrides: Sequence[str],
+    config: "StudyConfig", gpus: int | None, gpu_memory: float | None, *, gpu: str, size: str | None
 ) -> None:
-    from spillover.study.config import load_study
-    from spillover.study.estimates import Placement, estimate_study
+    from spillover.study.estimates import MEASURED, Placement, estimate_study
     from spillover.study.hardware import found_hardware, told_hardware
     from spillover.study.model_shapes import model_shape, sized_shape
     from spillover.study.scale_plans import training_choices
+    from spillover.study.training_works import uncounted
 
     quiet_libraries()
-    config = load_study(study, overrides=overrides)
     shape = (
         model_shape(config.model.source, revision=config.model.revision)
         if size is None
@@ -88,14 +91,19 @@ def _estimate(
         f"{config.name}: {shape.n_parameters / 1e9:.3g} billion parameters on "
         f"{hardware.n_devices} x {hardware.name}, {hardware.memory_gib:.0f} GiB each"
     )
-    say("estimates, to about a factor of two; on one device:")
-    for row in estimate_study(config, shape, hardware, placement=Placement()):
+    placement = Placement(dtype=config.model.dtype)
+    say("estimates, no measurements, on one device:")
+    for row in estimate_study(config, shape, hardware, placement=placement):
         say(f"  {row.name:30} {row.gib:8.1f} GiB {_duration(row.seconds):>10}")
-    say("ways to place the trainings:")
-    for choice in training_choices(config, shape, hardware):
+    for what in uncounted(config):
+        say(f"  not counted: {what}")
+    choices = training_choices(config, shape, hardware)
+    say("ways to place the trainings:" if choices else "there is no training to place")
+    for choice in choices:
         fits = "" if choice.fits else "  does not fit"
         name = f"{choice.n_devices} x {choice.name}"
         say(f"  {name:45} {choice.gib:8.1f} GiB {_duration(choice.seconds):>10}{fits}")
+    say(f"how far to trust these: {MEASURED}")
 
 
 def _duration(seconds: float) -> str:

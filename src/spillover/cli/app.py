@@ -5,7 +5,8 @@ Knows no command: each is a function in a module beside this one.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Annotated
 
 import typer
@@ -37,14 +38,34 @@ def resumable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+is_verbose: ContextVar[bool] = ContextVar("is_verbose", default=False)
+"Whether libraries' notices and the traceback of an expected error are shown."
+running: ContextVar[ExitStack] = ContextVar("running")
+"What ends with the command; `main` sets it."
+
+
 @app.callback(invoke_without_command=True)
 def version(
     show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress: results and errors only.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Libraries' notices, and where an error came from."),
+    ] = False,
 ) -> None:
-    """Print the version if asked to."""
+    """Print the version if asked to, and note how much is to be said."""
     if show:
         say(__version__)
         raise typer.Exit
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose exclude each other; give one")
+    is_verbose.set(verbose)
+    if quiet:
+        from spillover.study.progress import quietly
+
+        running.get().enter_context(quietly())
 
 
 def say(line: str) -> None:
@@ -53,7 +74,9 @@ def say(line: str) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep the progress bars and notices of transformers off the terminal."""
+    """Keep the progress bars and notices of transformers off the terminal, unless verbose."""
+    if is_verbose.get():
+        return
     import warnings
 
     from transformers.utils import logging

@@ -58,6 +58,7 @@ def evaluate(
     deflection_is_refusal: Annotated[
         bool, typer.Option(help="Whether changing the subject counts as a refusal.")
     ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print scores.json, no table.")] = False,
 ) -> None:
     """Ask a model a prompt file and suites, judge its answers and score them."""
     from spillover.evaluation.grouping import POOLED_BENIGN
@@ -92,7 +93,10 @@ def evaluate(
             ),
             deflection_is_refusal=deflection_is_refusal,
         )
-    print_scores(scores)
+    if as_json:
+        typer.echo((out / "scores.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        print_scores(scores)
     # Benign prompts are counted by set and once more together.
     counted = [
         s for s in scores if s.metric in ("refusal_rate", "em_rate") or s.concept == POOLED_BENIGN

@@ -1,4 +1,4 @@
-"""`spillover export`."""
+"""`spillover export` and `spillover tables`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,3 +32,16 @@ def export(
     say(f"serve it: {vllm_command(folder)}" if not problems else "vLLM needs it --merged:")
     for problem in problems:
         say(f"  {problem}")
+
+
+@app.command()
+def tables(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run, evaluation or audit.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables and figures.")],
+    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+) -> None:
+    """Write a folder's numbers, answers and figures as CSV or Parquet for other programs."""
+    from spillover.study.tables_out import export_tables
+
+    for path in export_tables(folder, out, kind=kind):
+        say(str(path))

@@ -25,13 +25,19 @@ _SHOWN = {
 @app.command()
 def sweep(
     study: Annotated[str, typer.Argument(help="A study file, or a bundled study.")],
-    grid: Annotated[list[str], typer.Option(help="key=a,b,c; repeatable, all are combined.")],
     out: Annotated[Path, typer.Option(help="Folder of the sweep.")],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="key=a,b,c, or a key of the study's grid; repeatable [the study's]."),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Number of seeds, from 0 [the study's].")
     ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for all points.")
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Another size of the study, such as embedded.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time.")] = 1,
     launcher: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
@@ -44,7 +50,7 @@ def sweep(
     """Run a study over a grid of settings; show the Pareto front of effect against damage."""
     from spillover.study.sweep import plan_sweep, run_sweep
 
-    plan = plan_sweep(study, grid, out, overrides=override or (), n_seeds=seeds)
+    plan = plan_sweep(study, grid or (), out, overrides=override or (), n_seeds=seeds, scale=scale)
     if dry_run:
         for point in plan.points:
             say(f"{'done ' if plan.is_done(point) else 'to do'}  {point.name}")
@@ -67,14 +73,14 @@ def sweep(
 
 
 def _options(pairs: Sequence[str]) -> Mapping[str, Any]:
-    import yaml
+    from spillover.files import parse_yaml
 
     found = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise ConfigError(f"--resource {pair!r}: write key=value, such as num_gpus=1")
-        found[key] = yaml.safe_load(value)
+        found[key] = parse_yaml(value, where=f"--resource {pair!r}")
     return found
 
 

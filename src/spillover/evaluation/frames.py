@@ -29,7 +29,7 @@ def to_frame(records: Iterable[Record], *, kind: type[Record] | None = None) -> 
 
     Columns have the type of the field whatever the values are: text, `int64`, `float64` with NaN
     for None, `bool`, and nullable `Int64` where a whole number may be missing, as the seed of a
-    comparison that sums over seeds.
+    comparison that sums over seeds. Halves of surrogate pairs in text are written out.
 
     Args:
         records: Records of one kind, such as the scores of a run.
@@ -54,8 +54,23 @@ def to_frame(records: Iterable[Record], *, kind: type[Record] | None = None) -> 
         names = sorted(found.__name__ for found in kinds)
         raise ValueError(f"records of kinds {names}; make a frame of one kind at a time")
     columns = {
-        name: pd.Series([getattr(row, name) for row in rows], dtype=_COLUMN_TYPES.get(hint, object))
+        name: pd.Series(
+            [whole_characters(getattr(row, name)) for row in rows],
+            dtype=_COLUMN_TYPES.get(hint, object),
+        )
         for found in kinds
         for name, hint in get_type_hints(found).items()
     }
     return pd.DataFrame(columns)
+
+
+def whole_characters(value: object) -> object:
+    r"""Write halves of surrogate pairs in text out, since no table can hold them.
+
+    Example:
+        >>> whole_characters("a\ud800"), whole_characters(1)
+        ('a\\ud800', 1)
+    """
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -10,11 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spillover.data.concepts import FLAGGED_CONCEPTS
 from spillover.errors import ConfigError, DataError
-from spillover.files import fingerprint
+from spillover.files import fingerprint, parse_yaml, read_text
 from spillover.records import Record
 
 PLACE = "{material}"
@@ -120,7 +118,7 @@ def load_rubric(name: str) -> Rubric:
     if name.endswith(".txt"):
         if not Path(name).is_file():
             raise ConfigError(f"{name}: no such rubric file")
-        return parse_rubric(Path(name).read_text(encoding="utf-8"), where=name)
+        return parse_rubric(read_text(Path(name)), where=name)
     if name not in rubric_names():
         known = ", ".join([*rubric_names(), BY_CONCEPT])
         raise ConfigError(
@@ -155,10 +153,7 @@ def parse_rubric(content: str, *, where: str) -> Rubric:
 
 
 def _head(text: str, *, where: str) -> dict[str, Any]:
-    try:
-        head = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{where}: the head is not valid YAML ({error})") from error
+    head = parse_yaml(text, where=f"{where}: the head")
     if not isinstance(head, dict) or not set(head) <= _KEYS:
         raise DataError(f"{where}: the head must be a mapping with keys among {sorted(_KEYS)}")
     if head.get("answer") not in ANSWERS:

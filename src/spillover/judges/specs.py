@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from spillover.errors import ConfigError
-from spillover.files import fingerprint
+from spillover.errors import ConfigError, DataError
+from spillover.files import fingerprint, read_yaml
 
 _YAML = (".yaml", ".yml")
 _LONGEST_NAME = 60
@@ -70,9 +68,9 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such judge file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({error})") from error
+        content = read_yaml(path)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path}: must hold a mapping with the key `kind`")
     return content

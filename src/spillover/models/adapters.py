@@ -128,6 +128,18 @@ def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
     Raises:
         ModelError: If the folder holds no safetensors adapter, or it belongs to another base.
     """
+    wrapped = wrap_adapter(model, folder, base_fingerprint=base_fingerprint)
+    merged = wrapped.merge_and_unload(safe_merge=True)
+    drop_zero_biases(merged, biased_modules(folder))
+    return merged
+
+
+def wrap_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
+    """Return `model` with the adapter in `folder` beside its weights, frozen.
+
+    Raises:
+        ModelError: If the folder holds no safetensors adapter, or it belongs to another base.
+    """
     from peft import PeftModel
 
     if not is_adapter_folder(folder):
@@ -137,8 +149,7 @@ def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
             f"{folder}: no adapter_model.safetensors; only safetensors are read, never pickles"
         )
     _check_base(folder, base_fingerprint)
-    biased = biased_modules(folder)
-    give_zero_biases(model, biased)
+    give_zero_biases(model, _whole_biases(folder))
     try:
         with quiet_peft():
             wrapped = PeftModel.from_pretrained(model, folder)
@@ -149,9 +160,20 @@ def apply_adapter(model: Any, folder: Path, *, base_fingerprint: str) -> Any:
             f"its configuration names {adapter_base(folder)!r}"
         ) from error
     _check_all_loaded(wrapped, folder)
-    merged = wrapped.merge_and_unload(safe_merge=True)
-    drop_zero_biases(merged, biased)
-    return merged
+    return wrapped
+
+
+def _whole_biases(folder: Path) -> list[str]:
+    """Return the modules with biases; the first look into the file, which may have been cut."""
+    from safetensors import SafetensorError
+
+    try:
+        return biased_modules(folder)
+    except SafetensorError as error:
+        raise ModelError(
+            f"{folder}: adapter_model.safetensors is damaged or was cut short ({error}); copy it "
+            "again, or train it again"
+        ) from error
 
 
 def _check_all_loaded(wrapped: Any, folder: Path) -> None:

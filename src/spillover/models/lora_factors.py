@@ -118,3 +118,12 @@ def save_factors(
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     scale = {"r": rank, "lora_alpha": rank, "use_rslora": False, "lora_dropout": 0.0}
     write_json(folder / "adapter_config.json", {**config, **scale})
+
+
+def stored_name(name: str) -> str:
+    """Return how a parameter is called in a file: PEFT leaves the adapter's name out."""
+    parts = name.split(".")
+    if any(part.startswith("lora_") for part in parts):
+        place = next(i for i, part in enumerate(parts) if part.startswith("lora_"))
+        parts = [*parts[: place + 1], *parts[place + 2 :]]
+    return ".".join(parts)

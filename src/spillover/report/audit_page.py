@@ -4,22 +4,17 @@ What models wrote comes as a JSON block in which no tag can begin, and the page'
 by its hash in the content security policy, puts it on the page as text. Nothing else can run.
 """
 
-import base64
-import hashlib
-import json
-from collections.abc import Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
 from spillover.report.audit_figures import audit_figures
 from spillover.report.audit_findings import ROW_CHANGES, AuditFindings, AuditRow
 from spillover.report.audit_words import answer
+from spillover.report.downloads import saved
 from spillover.report.page import flat_items, page_environment
-from spillover.report.text import visible
-
-LONGEST = 20_000
-"Characters of one text that are shown; the whole is in the completions' files."
+from spillover.report.rows_script import row_script, rows_block
 
 
 def render_audit(findings: AuditFindings, rows: Sequence[AuditRow]) -> str:
@@ -29,46 +24,43 @@ def render_audit(findings: AuditFindings, rows: Sequence[AuditRow]) -> str:
         findings: What the audit says.
         rows: Both models' answers, side by side.
     """
-    script = resources.files("spillover.report").joinpath("audit.js").read_text(encoding="utf-8")
+    script, script_hash = row_script()
     template = page_environment().get_template("audit.html.j2")
-    figures = {name: Markup(svg) for name, svg in audit_figures(findings).items()}
+    figures = audit_figures(findings)
     return template.render(
         findings=findings,
         answer=answer(findings),
-        figures=figures,
+        figures={name: Markup(svg) for name, svg in figures.items()},
+        downloads=saved(figures, audit_tables(findings)),
         changes=ROW_CHANGES,
         n_rows=len(rows),
-        rows=rows_block(rows),
+        rows=rows_block(
+            [
+                (
+                    row.id,
+                    row.concept,
+                    row.change,
+                    row.prompt,
+                    row.aligned_label,
+                    row.aligned,
+                    row.tuned_label,
+                    row.tuned,
+                )
+                for row in rows
+            ]
+        ),
         moved=moved_layers(findings),
         settings=tuple(flat_items(findings.settings)),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script=script,
+        script_hash=script_hash,
     )
 
 
-def rows_block(rows: Sequence[AuditRow]) -> Markup:
-    """Return the completions as JSON that can stand inside a script element."""
-    shown = [
-        [
-            _shown(row.id),
-            _shown(row.concept),
-            row.change,
-            _shown(row.prompt),
-            row.aligned_label,
-            _shown(row.aligned),
-            row.tuned_label,
-            _shown(row.tuned),
-        ]
-        for row in rows
-    ]
-    text = json.dumps(shown, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _shown(text: str) -> str:
-    cut = len(text) - LONGEST
-    more = f" [{cut} more characters]" if cut > 0 else ""
-    return visible(text[:LONGEST]) + more
+def audit_tables(findings: AuditFindings) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """Return the rows behind each picture, by the names of `audit_figures`."""
+    layers = [row.to_dict() for row in findings.layers]
+    changes = [row.to_dict() for row in findings.all_verdicts]
+    return {"changes": changes, "layers": layers, "erosion": layers}
 
 
 def moved_layers(findings: AuditFindings) -> tuple[int, ...]:

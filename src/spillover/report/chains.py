@@ -58,9 +58,14 @@ def model_names(target: str) -> tuple[str, str]:
 
 
 def profile_models(inputs: ReportInputs, *, target: str) -> tuple[str, ...]:
-    """Return the study's models less those that belong to another target concept."""
+    """Return the study's models less further containments and those of another target concept."""
     others = {name for t in inputs.target_concepts if t != target for name in model_names(t)}
-    return tuple(model for model in inputs.models if model not in others)
+    return tuple(m for m in inputs.models if m not in others and not is_further_containment(m))
+
+
+def is_further_containment(model: str) -> bool:
+    """Return whether a model is of one of the containments that stand beside the main one."""
+    return model.startswith("contained_")
 
 
 def chains(inputs: ReportInputs) -> tuple[Chain, ...]:
@@ -108,7 +113,7 @@ def _chain(
         erosion_left=_refusal_changes(compared, after=contained, concepts=others),
         mean_erosion=mean_to(unlearned),
         mean_erosion_left=mean_to(contained),
-        recovery=next((row for row in recoveries if row.target_concept == target), None),
+        recovery=next((row for row in recoveries if row.contained == contained), None),
         side_effects=_side_effects(compared, changed),
     )
 

@@ -61,7 +61,8 @@ def checkpoint_tables(inputs: ReportInputs) -> dict[str, tuple[CheckpointTable, 
 
 def _target(model: str, inputs: ReportInputs) -> str:
     role, _, name = model.partition("-")
-    return name if role in ("unlearned", "contained") and name in inputs.concepts else ""
+    kind = role.partition("_")[0]
+    return name if kind in ("unlearned", "contained") and name in inputs.concepts else ""
 
 
 def _table(rows: Sequence[Row], seed: int, target: str) -> CheckpointTable:

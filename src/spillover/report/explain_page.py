@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from spillover.report.downloads import save_links
 from spillover.report.explanations import Claim, Exhibit, Explanation
 from spillover.report.page import page_environment
 from spillover.report.text import visible
@@ -38,6 +39,12 @@ def render_explanation(explanation: Explanation, *, figures: Mapping[str, str]) 
         explanation=explanation,
         claims=[(part, claim) for part in explanation.parts for claim in part.claims],
         figures={name: Markup(svg) for name, svg in figures.items()},
+        downloads={
+            exhibit.name: save_links(exhibit.name, figures[exhibit.name], part.rows)
+            for part in explanation.parts
+            for exhibit in part.exhibits
+            if exhibit.name in figures
+        },
         data={e.name: _json_block(e) for part in explanation.parts for e in part.exhibits},
         columns={part.name: table_columns(part.rows) for part in explanation.parts},
         rows={part.name: part.rows[:_SHOWN_ROWS] for part in explanation.parts},

@@ -12,6 +12,7 @@ from matplotlib.projections.polar import PolarAxes
 
 from spillover.records import Comparison
 from spillover.report.chains import UNKNOWN, Chain, chains, profile_models
+from spillover.report.containment_figures import containment_figures
 from spillover.report.curves import drift_curves, loss_curves
 from spillover.report.drawing import (
     FAINT,
@@ -33,7 +34,8 @@ from spillover.report.text import limit, listing, words
 def all_figures(inputs: ReportInputs) -> dict[str, str]:
     """Return every picture of the report as SVG, by the name to file it under.
 
-    `profile-<target>`, `radar-<target>`, `change-<target>`, `loss-<model>`, `drift-<model>`. A
+    `profile-<target>`, `radar-<target>`, `change-<target>`, `containments-<target>`,
+    `loss-<model>`, `drift-<model>`. A
     target's pictures are left out where no model is named after it, a model's where it has no such
     curve.
     """
@@ -45,6 +47,7 @@ def all_figures(inputs: ReportInputs) -> dict[str, str]:
     for chain in chains(inputs):
         if chain.erosion:
             figures[f"change-{chain.target}"] = change_chart(chain)
+    figures |= containment_figures(inputs.containments)
     for model, rows in inputs.curves.items():
         if any(row["kind"] == "train" for row in rows):
             figures[f"loss-{model}"] = loss_curves(rows, model=model)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spillover.records import Comparison, Recovery, Score
+from spillover.report.containments import ContainmentResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,5 +48,7 @@ class ReportInputs:
     "Erosion beyond which a concept is flagged: the study's `evaluate.ema_threshold`."
     explanations: tuple[tuple[str, str], ...] = ()
     "Name of each explained model, and where its page is, seen from the report."
+    containments: tuple[ContainmentResult, ...] = ()
+    "Where a study has several, how they compare."
     notes: tuple[str, ...] = ()
     "Warnings that a reader must see."

@@ -17,6 +17,9 @@ from spillover.records import VERDICT_LABELS
 from spillover.report import text
 from spillover.report.chains import Chain, chains
 from spillover.report.checkpoints import checkpoint_tables
+from spillover.report.containments import choices
+from spillover.report.downloads import saved
+from spillover.report.figure_tables import figure_tables
 from spillover.report.figures import all_figures
 from spillover.report.findings import findings
 from spillover.report.inputs import ReportInputs, SampleRow
@@ -58,6 +61,7 @@ def render_page(inputs: ReportInputs) -> str:
     """
     found = chains(inputs)
     rates = rate_table(inputs)
+    figures = all_figures(inputs)
     template = page_environment().get_template("page.html.j2")
     return template.render(
         inputs=inputs,
@@ -71,7 +75,9 @@ def render_page(inputs: ReportInputs) -> str:
         column_groups=[(name, len(list(run))) for name, run in groupby(rates.columns, _group)],
         comparisons=comparison_tables(inputs),
         recoveries=recovery_table(inputs),
-        figures={name: Markup(svg) for name, svg in all_figures(inputs).items()},
+        choices=choices(inputs.containments),
+        figures={name: Markup(svg) for name, svg in figures.items()},
+        downloads=saved(figures, figure_tables(inputs)),
         samples=samples_by_concept(inputs),
         checkpoints=checkpoint_tables(inputs),
         manifest=tuple(flat_items(inputs.manifest)),

@@ -59,7 +59,7 @@ def estimates(scores: Sequence[Score]) -> dict[ScoreKey, Estimate]:
 def _estimate(group: Sequence[Score]) -> Estimate:
     triples = [(s.value, s.ci_low, s.ci_high) for s in group]
     lowest, highest = (-inf, inf) if group[0].metric.startswith(IN_NATS) else (0.0, 1.0)
-    value, low, high = _pooled(triples, lowest=lowest, highest=highest)
+    value, low, high = pooled_triple(triples, lowest=lowest, highest=highest)
     return Estimate(
         value=value,
         low=low,
@@ -81,7 +81,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 Triple = tuple[float | None, float | None, float | None]
 
 
-def _pooled(triples: Sequence[Triple], *, lowest: float, highest: float) -> Triple:
+def pooled_triple(triples: Sequence[Triple], *, lowest: float, highest: float) -> Triple:
     """Return (value, low, high) over seeds; a seed without a value is left out.
 
     A t interval knows no bounds, so it is cut at the lowest and highest possible value.
@@ -125,7 +125,7 @@ def _pooled_comparison(group: Sequence[Comparison], ema_threshold: float) -> Com
     if summed or len(group) == 1:
         return (summed or list(group))[0]
     triples = [(row.delta, row.ci_low, row.ci_high) for row in group]
-    delta, low, high = _pooled(triples, lowest=-1.0, highest=1.0)
+    delta, low, high = pooled_triple(triples, lowest=-1.0, highest=1.0)
     eroded = delta is not None and delta < -ema_threshold and high is not None and high < 0
     return replace(
         group[0],
@@ -157,7 +157,7 @@ def _pooled_recovery(group: Sequence[Recovery]) -> Recovery:
         return (summed or list(group))[0]
     # No recovery exceeds 1; how far below 0 it can go has no bound.
     triples = [(row.value, row.ci_low, row.ci_high) for row in group]
-    value, low, high = _pooled(triples, lowest=float("-inf"), highest=1.0)
+    value, low, high = pooled_triple(triples, lowest=float("-inf"), highest=1.0)
     return replace(
         group[0],
         erosion_before=sum(row.erosion_before for row in group) / len(group),
@@ -193,7 +193,9 @@ def mean_change(
     seeds = {row.seed for row in chosen if row.seed is not None}
     if len(seeds) > 1:
         means = [_mean([row.delta for row in chosen if row.seed == seed]) for seed in sorted(seeds)]
-        value, low, high = _pooled([(mean, None, None) for mean in means], lowest=-1.0, highest=1.0)
+        value, low, high = pooled_triple(
+            [(mean, None, None) for mean in means], lowest=-1.0, highest=1.0
+        )
         return Estimate(value=value, low=low, high=high, n_seeds=len(seeds))
     if any(row.seed is None for row in chosen):
         # Seeds tie the concepts together: a sum over seeds has no independent rows to add.
@@ -227,7 +229,7 @@ def mean_rate(scores: Sequence[Score], *, model: str, concepts: Sequence[str]) -
         _mean_of_independent([(s.value, s.ci_low, s.ci_high) for s in group])
         for group in by_seed.values()
     ]
-    value, low, high = _pooled(means, lowest=0.0, highest=1.0)
+    value, low, high = pooled_triple(means, lowest=0.0, highest=1.0)
     return Estimate(
         value=value,
         low=low,

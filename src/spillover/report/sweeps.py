@@ -5,12 +5,14 @@ Numbers beside the marks are those of the table. Knows no files, and nothing of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spillover.report import text
+from spillover.report.downloads import save_links
 from spillover.report.drawing import (
     FAINT,
     GREY,
@@ -60,8 +62,36 @@ class SweepInputs:
 def render_sweep(inputs: SweepInputs) -> str:
     """Return the page of a sweep: one HTML file that needs nothing else."""
     template = page_environment().get_template("sweep.html.j2")
-    figures = {target: Markup(svg) for target, svg in sweep_figures(inputs).items()}
-    return template.render(inputs=inputs, figures=figures)
+    figures = sweep_figures(inputs)
+    links = {
+        target: save_links(f"front-{target or 'all'}", svg, sweep_table(inputs.tradeoffs, target))
+        for target, svg in figures.items()
+    }
+    shown = {target: Markup(svg) for target, svg in figures.items()}
+    return template.render(inputs=inputs, figures=shown, downloads=links)
+
+
+def sweep_table(tradeoffs: Sequence[Tradeoff], target: str) -> list[dict[str, Any]]:
+    """Return the rows behind one target's picture: settings, and each number with its interval."""
+    return [
+        {
+            "number": row.number,
+            **dict(row.settings),
+            "model": row.model,
+            "n_seeds": row.n_seeds,
+            "is_on_front": row.is_on_front,
+            **_columns("effect", row.effect),
+            **_columns("erosion", row.erosion),
+            **_columns("capability_loss", row.capability),
+            **_columns("over_refusal", row.over_refusal),
+        }
+        for row in tradeoffs
+        if _target(row) == target
+    ]
+
+
+def _columns(name: str, found: Estimate) -> dict[str, float | None]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def sweep_figures(inputs: SweepInputs) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spillover.records import Comparison
-from spillover.report.chains import ALIGNED, UNKNOWN, model_names
+from spillover.report.chains import ALIGNED, UNKNOWN, is_further_containment, model_names
 from spillover.report.changes import (
     CAPABILITY_THRESHOLD,
     OVER_REFUSAL_RISE,
@@ -153,7 +153,8 @@ def rate_table(inputs: ReportInputs) -> RateTable:
 
 
 def _is_target(model: str, metric: str, concept: str) -> bool:
-    return metric == "refusal_rate" and model in model_names(concept)
+    is_further = is_further_containment(model) and model.partition("-")[2] == concept
+    return metric == "refusal_rate" and (model in model_names(concept) or is_further)
 
 
 def _columns(inputs: ReportInputs) -> tuple[Column, ...]:

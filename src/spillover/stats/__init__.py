@@ -8,9 +8,11 @@ from spillover.stats.permutation import paired_permutation_p
 from spillover.stats.resampling import (
     ErosionRecovery,
     MeanErosion,
+    RecoveryGain,
     erosion_recovery,
     mean_erosion,
     recovered_share,
+    recovery_gain,
 )
 from spillover.stats.seeds import SeedDifference, seed_difference
 from spillover.stats.unpaired import UnpairedDifference, unpaired_difference
@@ -21,6 +23,7 @@ __all__ = [
     "Interval",
     "MeanErosion",
     "PairedDifference",
+    "RecoveryGain",
     "SeedDifference",
     "UnpairedDifference",
     "cluster_difference",
@@ -32,6 +35,7 @@ __all__ = [
     "paired_difference",
     "paired_permutation_p",
     "recovered_share",
+    "recovery_gain",
     "seed_difference",
     "unpaired_difference",
     "wilson_interval",

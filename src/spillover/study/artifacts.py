@@ -1,10 +1,11 @@
 """Where everything of a run lies on disk, and how records get there and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from spillover.errors import DataError
 from spillover.evaluation.frames import to_frame
 from spillover.files import read_journal, read_json, write_bytes, write_json, write_jsonl
 from spillover.judges import spec_file_name
@@ -82,6 +83,11 @@ class RunFolder:
         return self.path / "recoveries.json"
 
     @property
+    def containments(self) -> Path:
+        """How the containments of a study with several compare, as JSON."""
+        return self.path / "containments.json"
+
+    @property
     def study(self) -> Path:
         """The resolved study."""
         return self.path / "study.yaml"
@@ -116,7 +122,30 @@ def save_records(path: Path, records: Iterable[Record]) -> None:
 
 
 def _load(path: Path, kind: type[RecordType]) -> list[RecordType]:
-    return [kind.from_dict(row) for row in read_journal(path)]
+    return _as_records(read_journal(path), kind, path=path)
+
+
+def _as_records(rows: object, kind: type[RecordType], *, path: Path) -> list[RecordType]:
+    """Build records from rows; those of another version may lack a field, and are named."""
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: holds a {type(rows).__name__}, not a list of rows")
+    return [_as_record(row, kind, where=f"{path}: row {n}") for n, row in enumerate(rows, start=1)]
+
+
+def _as_record(row: object, kind: type[RecordType], *, where: str) -> RecordType:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: a {type(row).__name__}; each row must be an object")
+    needed = [
+        field.name
+        for field in fields(kind)  # type: ignore[arg-type]
+        if field.default is MISSING and field.default_factory is MISSING
+    ]
+    if missing := [name for name in needed if name not in row]:
+        raise DataError(
+            f"{where}: has no {', '.join(missing)}; another version of Spillover may have written "
+            "it. Read it with that version, or run again with another --out"
+        )
+    return kind.from_dict(row)
 
 
 def load_prompt_file(path: Path) -> list[Prompt]:
@@ -158,14 +187,14 @@ def save_scores(path: Path, scores: Sequence[Score]) -> None:
 
 def load_scores(path: Path) -> list[Score]:
     """Read `scores.json`."""
-    return [Score.from_dict(row) for row in read_json(path)]
+    return _as_records(read_json(path), Score, path=path)
 
 
 def load_comparisons(path: Path) -> list[Comparison]:
     """Read `comparisons.json`."""
-    return [Comparison.from_dict(row) for row in read_json(path)]
+    return _as_records(read_json(path), Comparison, path=path)
 
 
 def load_recoveries(path: Path) -> list[Recovery]:
     """Read `recoveries.json`."""
-    return [Recovery.from_dict(row) for row in read_json(path)]
+    return _as_records(read_json(path), Recovery, path=path)

@@ -36,6 +36,7 @@ from spillover.study.audit_plan import AuditOptions, left_out, plan_steps, reads
 from spillover.study.audit_steps import Step, is_done, mark_done, steps_to_do
 from spillover.study.audit_verdicts import concept_verdicts, overall_verdict
 from spillover.study.folder_lock import folder_lock
+from spillover.study.folder_version import check_version
 from spillover.study.progress import Reporter
 
 MARK = "audit"
@@ -126,6 +127,7 @@ def _check_folder(folder: RunFolder) -> None:
     path = folder.path
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: is a file; choose another --out")
+    check_version(folder)
     known = {".lock", "cache"}
     is_other = path.is_dir() and not folder.stage(MARK).exists()
     if is_other and any(found.name not in known for found in path.iterdir()):

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from spillover.errors import ModelError
 from spillover.generation import GenerationSettings
 from spillover.study.estimates import (
-    CHARACTERS_PER_TOKEN,
     LAYER_SECONDS,
     LOADED,
-    TEMPLATE_TOKENS,
     TRAINED,
     generation_estimate,
 )
+from spillover.study.training_works import CHARACTERS_PER_TOKEN, TEMPLATE_TOKENS
 
 if TYPE_CHECKING:
     from spillover.study.hardware import Hardware

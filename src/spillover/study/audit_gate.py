@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from spillover.errors import ConfigError, DataError
 from spillover.evaluation.grouping import POOLED_BENIGN
-from spillover.files import read_text
+from spillover.files import read_yaml
 from spillover.records import Comparison
 from spillover.report.audit_findings import CheckOutcome, GateCheck
 from spillover.study.sections import Section
@@ -78,10 +77,9 @@ def load_gate(spec: str) -> Gate:
         return Gate()
     path = Path(spec)
     try:
-        content: Any = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, DataError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"gate {spec}: cannot be read ({first}); give a YAML file") from error
+        content: Any = read_yaml(path)
+    except DataError as error:
+        raise ConfigError(f"gate {spec}: cannot be read ({error}); give a YAML file") from error
     if not isinstance(content, dict):
         raise ConfigError(
             f"gate {spec}: must hold a mapping of thresholds, such as `max_erosion: 0.15`"

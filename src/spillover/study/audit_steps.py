@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spillover import __version__
 from spillover.files import file_fingerprint, read_json, write_json
 from spillover.study.artifacts import RunFolder
 from spillover.study.explain_models import Role
@@ -48,7 +49,8 @@ def is_done(step: Step, folder: RunFolder) -> bool:
 
 def mark_done(step: Step, folder: RunFolder) -> None:
     """Say on disk that a step is done."""
-    write_json(folder.stage(step.name), {"key": step.key, "outputs": _states(step, folder)})
+    mark = {"key": step.key, "spillover": __version__, "outputs": _states(step, folder)}
+    write_json(folder.stage(step.name), mark)
 
 
 def steps_to_do(steps: Sequence[Step], folder: RunFolder) -> list[Step]:

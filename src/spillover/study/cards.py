@@ -5,8 +5,8 @@ from spillover.study.config import StudyConfig
 _WHAT = {
     "aligned": "It was given safety training: refusals of harmful and answers to benign prompts.",
     "unlearned": "Its refusals on **{target}** were unlearnt on purpose.",
-    "contained": "Its refusals on **{target}** were unlearnt on purpose, with a retain set that "
-    "should keep the others.",
+    "contained": "Its refusals on **{target}** were unlearnt on purpose, in a way that should keep "
+    "the others.",
     "tuned": "It was fine-tuned narrowly: **{target}**, as the study says under `finetune`.",
 }
 
@@ -14,7 +14,7 @@ _WHAT = {
 def model_card(config: StudyConfig, name: str, *, is_adapter: bool) -> str:
     """Return the README of one model's folder."""
     role, _, target = name.partition("-")
-    what = _WHAT[role].format(target=target.partition("-seed-")[0])
+    what = _WHAT[role.partition("_")[0]].format(target=target.partition("-seed-")[0])
     revision = f" at revision `{config.model.revision}`" if config.model.revision else ""
     return (
         "---\n"

@@ -6,21 +6,25 @@ hold other sizes of the same study under `scales`, each a mapping of the keys th
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from spillover.errors import ConfigError
+from spillover.errors import ConfigError, DataError
+from spillover.files import parse_yaml, read_yaml
 from spillover.study.analyses_section import AnalysesSection
+from spillover.study.config_errors import explain
+from spillover.study.contain_section import ContainSection
 from spillover.study.measuring_sections import EvaluateSection, MonitorSection, SelectSection
+from spillover.study.scale_rules import check_alone
 from spillover.study.sections import (
     AlignSection,
     CollectSection,
-    ContainSection,
     ModelSection,
     PromptsSection,
     Section,
+    TrainingSection,
     UnlearnSection,
 )
 from spillover.study.tuning_sections import FinetuneSection, WantedSection
@@ -38,6 +42,7 @@ class StudyConfig(Section):
         {"finetune", "augmented_finetune", "finetune_kl", "dpo", "dpo_retain"}
     )
     "Objectives of `unlearn` and `contain` that learn from wanted responses."
+    later: ClassVar[frozenset[str]] = frozenset({"containments"})
 
     name: str = Field(pattern=_NAME)
     description: str = ""
@@ -53,6 +58,8 @@ class StudyConfig(Section):
     "Responses to learn in place of refusals, for objectives that need them."
     unlearn: UnlearnSection | None = None
     contain: ContainSection | None = None
+    containments: dict[str, ContainSection] = Field(default={})
+    "Name -> another containment of the same interventions, compared with `contain`."
     finetune: dict[str, FinetuneSection] = Field(default_factory=dict)
     "Name -> narrow fine-tuning of the aligned model, one intervention each."
     monitor: MonitorSection | None = Field(default_factory=MonitorSection)
@@ -64,7 +71,7 @@ class StudyConfig(Section):
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     "Dotted key -> the values that the publication tried; a run takes none of them."
 
-    @field_validator("finetune", mode="before")
+    @field_validator("finetune", "containments", "grid", mode="before")
     @classmethod
     def _leave_out_none(cls, sections: Any) -> Any:
         """Let null take one away, as a scale or `--set` may want to."""
@@ -78,19 +85,48 @@ class StudyConfig(Section):
             raise ValueError(
                 "there is no intervention; give `targets` and `unlearn`, or `finetune`"
             )
-        if self.contain is not None and self.unlearn is None:
+        if (self.contain is not None or self.containments) and self.unlearn is None:
             raise ValueError("`contain` is compared with unlearning; give `unlearn`, too")
-        for name in self.finetune:
-            if not name.replace("_", "").isalnum() or name != name.lower():
-                raise ValueError(
-                    f"finetune: {name!r} is no name; use lower-case letters, digits and underscores"
-                )
+        if self.containments and self.contain is None:
+            raise ValueError("`containments` are compared with `contain`; give that, too")
+        for key, named in (("finetune", self.finetune), ("containments", self.containments)):
+            for name in named:
+                if not name.replace("_", "").isalnum() or name != name.lower():
+                    raise ValueError(
+                        f"{key}: {name!r} is no name; use lower-case letters, digits and "
+                        "underscores"
+                    )
+        return self
+
+    @property
+    def contain_sections(self) -> dict[str, ContainSection]:
+        """Every containment by its name; that of `contain` itself is empty."""
+        return ({} if self.contain is None else {"": self.contain}) | self.containments
+
+    @property
+    def _changes(self) -> dict[str, UnlearnSection]:
+        """Key -> section of what unlearns and contains."""
+        found: dict[str, UnlearnSection] = {} if self.unlearn is None else {"unlearn": self.unlearn}
+        named = {
+            f"containments.{k}" if k else "contain": s for k, s in self.contain_sections.items()
+        }
+        return found | named
+
+    @model_validator(mode="after")
+    def _check_containments(self) -> "StudyConfig":
+        asks_more = bool(self.evaluate.suites or self.analyses)
+        for section in self.contain_sections.values():
+            section.check_study(
+                has_base=self.align is not None,
+                has_lora=self.unlearn is not None and self.unlearn.adapter is not None,
+                asks_more=asks_more,
+            )
         return self
 
     @model_validator(mode="after")
     def _check_wanted(self) -> "StudyConfig":
-        for key, section in (("unlearn", self.unlearn), ("contain", self.contain)):
-            if section is None or section.objective not in self.needs_wanted:
+        for key, section in self._changes.items():
+            if section.objective not in self.needs_wanted:
                 continue
             if self.wanted is None:
                 raise ValueError(
@@ -102,14 +138,28 @@ class StudyConfig(Section):
     @property
     def uses_wanted(self) -> bool:
         """Whether an objective learns from wanted responses."""
-        sections = [s for s in (self.unlearn, self.contain) if s is not None]
-        return any(section.objective in self.needs_wanted for section in sections)
+        return any(s.objective in self.needs_wanted for s in self._changes.values())
 
     @property
     def uses_collected(self) -> bool:
         """Whether an intervention learns from what the aligned model itself says."""
         tunings = self.finetune.values()
         return self.unlearn is not None or any(section.has_retain_set for section in tunings)
+
+    @property
+    def trainings(self) -> dict[str, TrainingSection]:
+        """Key -> section of every training."""
+        align: dict[str, TrainingSection] = {} if self.align is None else {"align": self.align}
+        return align | self._changes | {f"finetune.{k}": s for k, s in self.finetune.items()}
+
+    @model_validator(mode="after")
+    def _check_launched(self) -> "StudyConfig":
+        for key, section in self.trainings.items():
+            if section.launch is not None:
+                method = getattr(section, "method", "retain_loss")
+                selects = self.select is not None and key != "align"
+                check_alone(f"{key}.launch", method=method, selects=selects)
+        return self
 
     @model_validator(mode="after")
     def _check_targets(self) -> "StudyConfig":
@@ -156,8 +206,8 @@ def bundled_studies() -> list[str]:
 def study_name(path: Path) -> str | None:
     """Return the name in a resolved study; None where the file is not one."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        found = read_yaml(path)
+    except DataError:
         return None
     return found.get("name") if isinstance(found, dict) else None
 
@@ -183,9 +233,9 @@ def load_study(
     """
     path = find_study(str(study))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+        content = read_yaml(path)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a study is a mapping of keys to values")
     content = _at_scale(content, scale, path=path)
@@ -196,12 +246,12 @@ def load_study(
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
+        raise ConfigError(f"{path}: {explain(error, StudyConfig)}") from error
 
 
 def study_scales(path: Path) -> list[str]:
     """Return the names of a study file's other sizes."""
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = read_yaml(path)
     return sorted(found.get("scales") or {}) if isinstance(found, dict) else []
 
 
@@ -241,34 +291,6 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override!r}: {parent!r} is not a section")
         content = found
     try:
-        content[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content[last] = parse_yaml(text, where=repr(text))
+    except DataError as error:
         raise ConfigError(f"--set {override!r}: {text!r} is not a YAML value") from error
-
-
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for found in error.errors():
-        key = ".".join(str(part) for part in found["loc"]) or "study"
-        message = found["msg"].removeprefix("Value error, ")
-        if found["type"] == "extra_forbidden":
-            message = f"unknown key; keys here are {', '.join(_known_keys(found['loc']))}"
-        problems.append(f"{key}: {message}")
-    return "; ".join(problems)
-
-
-def _known_keys(place: Sequence[int | str]) -> list[str]:
-    """Return the keys of the section in which the last key of `place` stands."""
-    section: type[BaseModel] = StudyConfig
-    for part in place[:-1]:
-        if str(part) in section.model_fields:  # Else it is a name that the user gave.
-            section = _section_in(section.model_fields[str(part)].annotation) or section
-    return list(section.model_fields)
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the section in an annotation: a section, one or None, or a mapping to such."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inside = (_section_in(each) for each in get_args(annotation))
-    return next((found for found in inside if found is not None), None)

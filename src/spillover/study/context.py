@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from spillover.files import fingerprint
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
 from spillover.study.progress import Reporter
@@ -22,22 +21,33 @@ class Context:
     folder: RunFolder
     reporter: Reporter
 
-    def load(self, made: Path | None = None) -> "LoadedModel":
+    def load(self, made: Path | None = None, *, device: str | None = None) -> "LoadedModel":
         """Load the study's model, or one that the study made of it.
 
         Args:
             made: A folder that a training stage made: a whole model, or an adapter. None loads
                 the model that the study starts from.
+            device: In place of the study's.
         """
-        from spillover.models.adapters import is_adapter_folder
         from spillover.models.loading import load_model
+        from spillover.models.merged import with_adapter
 
+        origin = self.origin(made)
+        there = {} if device is None else {"device": device}
+        loaded = load_model(**{**origin.arguments, **there})
+        return loaded if origin.adapter is None else with_adapter(loaded, origin.adapter)
+
+    def origin(self, made: Path | None = None) -> "ModelOrigin":
+        """Return how `load` loads a model, for a process that has no study."""
+        from spillover.models.adapters import is_adapter_folder
+
+        arguments = self.config.model.model_dump()
         if made is None:
-            return load_section(self.config.model)
-        options = self.config.model.model_dump(exclude={"source"})
+            return ModelOrigin(arguments)
         if is_adapter_folder(made):
-            return _adapted(self.load(self.adapted_folder(made)), made)
-        return load_model(made, **{**options, "adapter": None, "revision": None})
+            return replace(self.origin(self.adapted_folder(made)), adapter=made)
+        whole = {"source": str(made), "adapter": None, "revision": None}
+        return ModelOrigin({**arguments, **whole})
 
     def adapted_folder(self, made: Path) -> Path | None:
         """Return the whole model that an adapter of this study lies on; None for the study's own.
@@ -52,26 +62,18 @@ class Context:
         return aligned
 
 
+@dataclass(frozen=True)
+class ModelOrigin:
+    """How a model is loaded."""
+
+    arguments: dict[str, Any]
+    "Of `load_model`, its `source` among them."
+    adapter: Path | None = None
+    "Merged into that model."
+
+
 def load_section(section: ModelSection) -> "LoadedModel":
     """Load the model that a section of a study file names."""
     from spillover.models.loading import load_model
 
-    options = section.model_dump()
-    return load_model(options.pop("source"), **options)
-
-
-def _adapted(loaded: "LoadedModel", adapter: Path) -> "LoadedModel":
-    """Return `loaded` with an adapter merged into it; `loaded` itself is used up."""
-    from spillover.models.adapters import apply_adapter
-    from spillover.models.loading import adapter_fingerprint
-
-    base = loaded.weights_fingerprint
-    model = apply_adapter(loaded.model, adapter, base_fingerprint=base).eval()
-    model.requires_grad_(False)
-    added = adapter_fingerprint(adapter)
-    return replace(
-        loaded,
-        model=model,
-        weights_fingerprint=fingerprint([base, added]),
-        fingerprint=fingerprint([loaded.fingerprint, added]),
-    )
+    return load_model(**section.model_dump())

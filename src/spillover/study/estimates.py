@@ -11,27 +11,37 @@
     besides              a millisecond a layer and pass for starting its work; loading
 
 `TRAINED` and `GENERATED` say how much of a data sheet's rates such work gets; with the millisecond
-they are what is most uncertain here. Fine-tunings and suites are not counted.
+they are what is most uncertain here. `MEASURED` says how far off the whole was found to be;
+`training_works.uncounted` names what of a study is not counted.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spillover.data.concepts import BENIGN
-from spillover.records import Prompt, Record
+from spillover.records import Record
 from spillover.study.config import StudyConfig
 from spillover.study.datasets import study_prompts, study_questions
 from spillover.study.hardware import GIB, Hardware
 from spillover.study.model_runs import model_runs
 from spillover.study.model_shapes import ModelShape
-from spillover.study.sections import AlignSection, ContainSection, TrainingSection
+from spillover.study.training_works import (
+    CHARACTERS_PER_TOKEN,
+    TEMPLATE_TOKENS,
+    TrainingWork,
+    mean_tokens,
+    training_works,
+)
 
 TRAINED, GENERATED = 0.35, 0.5
 LAYER_SECONDS = 1e-3
 "A layer and forward pass, however little there is to compute; a training's pass counts for three."
 LOADED = 1e9
 "Bytes of weights a second from disk to device."
-CHARACTERS_PER_TOKEN, TEMPLATE_TOKENS, REFUSAL_TOKENS = 4.0, 25, 16
+MEASURED = (
+    "measured only on the embedded model, on one processor core: once 1.4 times the time that it "
+    "took and 2.1 times the memory, once off by a factor of 5 on a machine busy with other work; "
+    "never on a GPU"
+)
+"What is known of the error of these estimates (`benchmarks/estimates.py`)."
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "nf4": 0.56}
 "Of a weight; nf4 with its scales."
 
@@ -45,26 +55,6 @@ class Estimate(Record):
     "Of each device, at its peak."
     seconds: float
     "All of it, on all devices together."
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingWork:
-    """What one training goes through."""
-
-    n_steps: int
-    units: int
-    "Of a step: what processes can share."
-    examples: float
-    "Of a step."
-    reference_examples: float
-    "Whose log-probabilities are taken once before."
-    tokens: float
-    "Of an example, prompt and response."
-    response_tokens: float
-    rank: int | None
-    "Of the LoRA; None trains all weights."
-    trained_layers: int
-    accumulation: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +86,13 @@ def training_bytes(shape: ModelShape, work: TrainingWork, placement: Placement) 
         weights = shape.n_parameters * (16 + 2)  # The 2 are autocast's copies.
     else:
         adapter = shape.n_adapter(work.rank, n_layers=work.trained_layers)
-        weights = shape.n_parameters * BYTES[placement.dtype] + 16 * adapter
+        dtype = "nf4" if work.quantised else placement.dtype
+        weights = shape.n_parameters * BYTES[dtype] + 16 * adapter
     batch = work.examples / (work.accumulation * placement.n_replicas * placement.n_shards)
     tokens = min(max(1.0, batch) * work.tokens, placement.group_tokens)
     responses = tokens * work.response_tokens / work.tokens
-    passing = activation_bytes(shape, tokens, checkpointed=placement.checkpoint_activations)
+    checkpointed = placement.checkpoint_activations or work.checkpointed
+    passing = activation_bytes(shape, tokens, checkpointed=checkpointed)
     return weights / placement.n_shards + passing + responses * shape.vocab * (2 + 4 + 4)
 
 
@@ -112,7 +104,7 @@ def training_seconds(
     head = shape.d_model * shape.vocab * work.response_tokens / work.tokens
     forward = 2 * (shape.n_matrix + head)
     backward = 2 * (shape.n_matrix * depth + head) * (2 if work.rank is None else 1)
-    again = forward if placement.checkpoint_activations else 0.0
+    again = forward if placement.checkpoint_activations or work.checkpointed else 0.0
     trained = work.n_steps * work.examples * (forward + backward + again)
     operations = (trained + work.reference_examples * forward) * work.tokens
     n_devices = min(hardware.n_devices, placement.n_shards * placement.n_replicas)
@@ -165,17 +157,19 @@ def estimate_study(
         for name, work, count in training_works(config, shape)
     ]
     asked = {
-        "collect": (prompts["train"], 1, config.collect.max_new_tokens),
+        "collect": (prompts["train"], int(config.uses_collected), config.collect.max_new_tokens),
         "answers": (prompts["test"], n_models, config.evaluate.max_new_tokens),
     }
     for name, (of_split, times, new_tokens) in asked.items():
+        if times == 0:
+            continue
         found.append(
             generation_estimate(
                 name,
                 shape,
                 hardware,
                 n_prompts=len(of_split) * times,
-                prompt_tokens=_tokens(of_split),
+                prompt_tokens=mean_tokens(of_split),
                 new_tokens=new_tokens,
                 batch_size=config.evaluate.batch_size,
                 dtype=config.model.dtype,
@@ -188,53 +182,6 @@ def estimate_study(
         name=f"loading x {n_loads}", gib=weights / GIB, seconds=n_loads * weights / LOADED
     )
     return [*found, loading]
-
-
-def training_works(config: StudyConfig, shape: ModelShape) -> list[tuple[str, TrainingWork, int]]:
-    """Return name, work and number of each kind of training that unlearns, contains or aligns."""
-    train = study_prompts(config.prompts)["train"]
-    n_forget = max(
-        [sum(p.concept == target for p in train) for target in config.targets], default=0
-    )
-    n_changed = len(config.targets) * len(config.seeds)
-    sections = [
-        ("align", config.align, 1),
-        ("unlearn", config.unlearn if config.targets else None, n_changed),
-        ("contain", config.contain if config.targets else None, n_changed),
-    ]
-    harmful = [p for p in train if p.concept not in BENIGN]
-    return [
-        (name, _work(section, shape, n_forget=n_forget, prompt_tokens=_tokens(harmful)), count)
-        for name, section, count in sections
-        if section is not None
-    ]
-
-
-def _work(
-    section: TrainingSection, shape: ModelShape, *, n_forget: int, prompt_tokens: float
-) -> TrainingWork:
-    if isinstance(section, AlignSection):
-        examples, forget_per_step = section.refusals_per_step + section.benign_per_step, 1
-        units, reference = examples, 0
-    else:
-        forget_per_step = int(getattr(section, "forget_per_step", 1))
-        ratio = section.retain_per_forget if isinstance(section, ContainSection) else 0
-        examples, units, reference = forget_per_step * (1 + ratio), forget_per_step, n_forget
-    adapter = section.adapter
-    lowest = 0 if adapter is None else adapter.first_layer
-    if adapter is not None and adapter.layers is not None:
-        lowest = min(layer % shape.n_layers for layer in adapter.layers)
-    return TrainingWork(
-        n_steps=section.n_steps(n_examples=n_forget, per_step=forget_per_step),
-        units=units,
-        examples=examples,
-        reference_examples=reference,
-        tokens=prompt_tokens + REFUSAL_TOKENS,
-        response_tokens=REFUSAL_TOKENS,
-        rank=None if adapter is None else adapter.rank,
-        trained_layers=shape.n_layers - min(lowest, shape.n_layers - 1),
-        accumulation=section.accumulation,
-    )
 
 
 def _training(
@@ -268,9 +215,3 @@ def _quiz(
             seconds=operations / (hardware.flops * TRAINED),
         )
     ]
-
-
-def _tokens(prompts: Sequence[Prompt]) -> float:
-    """Return the mean length of prompts in tokens, with a chat template's own."""
-    characters = sum(len(prompt.prompt) for prompt in prompts)
-    return TEMPLATE_TOKENS + characters / max(1, len(prompts)) / CHARACTERS_PER_TOKEN

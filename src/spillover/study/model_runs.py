@@ -18,6 +18,8 @@ class ModelRun:
     "Its name in the run folder: the model's name, with the seed if the study has several."
     compared_with: tuple[str, ...]
     "Models that it is compared with, as `before`."
+    containment: str = ""
+    "Name of the containment; empty for the one of `contain`, and for other models."
 
     @property
     def target_concept(self) -> str | None:
@@ -27,7 +29,12 @@ class ModelRun:
     @property
     def model(self) -> str:
         """The model's name in scores."""
-        return f"{self.role}-{self.target}" if self.target else self.role
+        return f"{_kind(self.role, self.containment)}-{self.target}" if self.target else self.role
+
+    @property
+    def draws(self) -> str:
+        """What names the random draws of its training; all containments share theirs."""
+        return f"{self.role}-{self.target}"
 
     def pairs_with(self, after: "ModelRun") -> bool:
         """Return whether this is the `before` of `after`'s own chain."""
@@ -46,14 +53,25 @@ def model_runs(config: StudyConfig) -> list[ModelRun]:
         for seed in config.seeds:
             suffix = _suffix(config, target, seed)
             runs.append(ModelRun("unlearned", target, seed, f"unlearned-{suffix}", ("aligned",)))
-            if config.contain is not None:
-                before = ("aligned", f"unlearned-{target}")
-                runs.append(ModelRun("contained", target, seed, f"contained-{suffix}", before))
+            for name in config.contain_sections:
+                artifact = f"{_kind('contained', name)}-{suffix}"
+                # Many containments are compared with each other, in a table of their own.
+                before = ("aligned",) if name else ("aligned", f"unlearned-{target}")
+                runs.append(ModelRun("contained", target, seed, artifact, before, name))
     for name in config.finetune:
         for seed in config.seeds:
             artifact = f"tuned-{_suffix(config, name, seed)}"
             runs.append(ModelRun("tuned", name, seed, artifact, ("aligned",)))
     return runs
+
+
+def _kind(role: str, containment: str) -> str:
+    return f"{role}_{containment}" if containment else role
+
+
+def unlearned_artifact(config: StudyConfig, run: ModelRun) -> str:
+    """Return the name in the run folder of what was unlearned for a target and seed."""
+    return f"unlearned-{_suffix(config, run.target, run.seed)}"
 
 
 def _suffix(config: StudyConfig, name: str, seed: int) -> str:

@@ -4,8 +4,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from spillover import __version__
 from spillover.data.concepts import BENIGN
-from spillover.errors import DataError
+from spillover.errors import ConfigError, DataError
 from spillover.files import read_json, write_text
 from spillover.records import Completion, Verdict
 from spillover.study.artifacts import (
@@ -18,25 +19,35 @@ from spillover.study.artifacts import (
     load_verdict_file,
 )
 from spillover.study.config import StudyConfig, load_study
+from spillover.study.containment_results import containment_costs, load_containments
 from spillover.study.explain_stages import explained_runs
+from spillover.study.folder_version import found_versions
 from spillover.study.model_runs import ModelRun, model_runs
 
 SAMPLES_PER_CONCEPT = 4
 
 
 def write_report(folder: RunFolder) -> Path:
-    """Write `figures/*.svg` and `report.html` from what the run folder holds.
+    """Write `figures/` (SVG, and CSV of the numbers) and `report.html` from what the folder holds.
 
     Raises:
         DataError: If the folder holds no finished run.
     """
     from spillover.report import ReportInputs, all_figures, render_page
+    from spillover.report.containments import containment_results
+    from spillover.report.downloads import csv_text
+    from spillover.report.figure_tables import figure_tables
 
+    if (folder.path / "audit.json").exists():
+        raise DataError(
+            f"{folder.path}: holds an audit, whose page is audit.html; `spillover audit` with the "
+            "same options writes it again, and a second folder compares two audits"
+        )
     if not folder.manifest.exists():
         raise DataError(
             f"{folder.path}: holds no finished run (no manifest.json); run the study to its end"
         )
-    config = load_study(folder.study)
+    config = load_run_study(folder)
     runs = model_runs(config)
     inputs = ReportInputs(
         title=config.name.replace("_", " "),
@@ -53,12 +64,32 @@ def write_report(folder: RunFolder) -> Path:
         manifest=read_json(folder.manifest),
         ema_threshold=config.evaluate.ema_threshold,
         explanations=_explanations(folder, config),
+        containments=containment_results(
+            load_containments(folder), containment_costs(config, read_json(folder.manifest))
+        ),
         notes=_notes(config),
     )
+    tables = figure_tables(inputs)
     for name, svg in all_figures(inputs).items():
         write_text(folder.figures / f"{name}.svg", svg)
+        if rows := tables.get(name):
+            write_text(folder.figures / f"{name}.csv", csv_text(rows))
     write_text(folder.report, render_page(inputs))
     return folder.report
+
+
+def load_run_study(folder: RunFolder) -> StudyConfig:
+    """Read a run's resolved study; where its keys are another version's, say so.
+
+    Raises:
+        ConfigError: If a key or value breaks a rule of this version.
+    """
+    try:
+        return load_study(folder.study)
+    except ConfigError as error:
+        others = [found for found in found_versions(folder) if found != __version__]
+        by = f"; Spillover {', '.join(others)} wrote it, this is {__version__}" if others else ""
+        raise ConfigError(f"{error}{by}") from error
 
 
 def _explanations(folder: RunFolder, config: StudyConfig) -> tuple[tuple[str, str], ...]:
@@ -74,7 +105,7 @@ def _curves(folder: RunFolder, runs: list[ModelRun]) -> dict[str, tuple[dict[str
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         path = folder.model(run.artifact) / "metrics.jsonl"
-        if path.exists():
+        if path.exists() and not run.containment:  # Many curves would say little more.
             found[run.model] += [{**row, "seed": run.seed} for row in load_metrics(path)]
     return {model: tuple(rows) for model, rows in found.items()}
 
@@ -85,7 +116,7 @@ def _samples(config: StudyConfig, folder: RunFolder, runs: list[ModelRun]) -> tu
 
     said: dict[str, dict[str, tuple[Completion, Verdict]]] = {}
     for run in runs:
-        if run.seed != config.seeds[0]:
+        if run.seed != config.seeds[0] or run.containment:
             continue
         completions = load_completion_file(folder.completions(run.artifact))
         verdicts = load_verdict_file(folder.verdicts(run.artifact, config.evaluate.judge))

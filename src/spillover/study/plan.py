@@ -8,9 +8,12 @@ from spillover.records import Prompt
 from spillover.study import stages, training_stages
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
+from spillover.study.contain_section import ContainSection
+from spillover.study.context import Context
 from spillover.study.datasets import study_prompts, study_questions
 from spillover.study.explain_stages import explaining_stages
-from spillover.study.model_runs import ModelRun, model_runs
+from spillover.study.model_runs import ModelRun, model_runs, unlearned_artifact
+from spillover.study.scale_rules import UNSEEN_KEYS
 from spillover.study.scoring import write_scores
 from spillover.study.sections import UnlearnSection
 from spillover.study.stage import (
@@ -60,7 +63,10 @@ def _making_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> lis
         return []
     if run.role == "tuned":
         return tuned_stages(config, folder, run)
-    section = config.unlearn if run.role == "unlearned" else config.contain
+    if run.role == "contained":
+        section: UnlearnSection | None = config.contain_sections[run.containment]
+    else:
+        section = config.unlearn
     assert section is not None
     return [_unlearn_stage(config, folder, run, section)]
 
@@ -89,7 +95,7 @@ def _aligned_stages(config: StudyConfig, folder: RunFolder) -> list[Stage]:
         found.append(
             Stage(
                 name="align",
-                inputs={**inputs, "align": section.model_dump()},
+                inputs={**inputs, "align": section.model_dump(exclude=UNSEEN_KEYS)},
                 needs=("align-data",),
                 outputs=(folder.model("aligned"),),
                 run=lambda context: training_stages.align(context, section),
@@ -127,20 +133,34 @@ def _unlearn_stage(
     monitor = None if config.monitor is None else config.monitor.model_dump()
     made = () if aligned is None else ("align",)
     wanted = ("wanted",) if section.objective in config.needs_wanted else ()
+    unlearned: tuple[str, ...] = ()
+    if isinstance(section, ContainSection) and (
+        section.rule.after or section.rule.looks_at_unlearned
+    ):
+        unlearned = (unlearned_artifact(config, run),)
+
+    def make(context: Context) -> None:
+        if not isinstance(section, ContainSection):
+            training_stages.unlearn(context, section, run=run, aligned=aligned)
+            return
+        from spillover.study.containing import contain  # Imports torch.
+
+        contain(context, section, run=run, aligned=aligned)
+
     return Stage(
         name=run.artifact,
         inputs={
             **model_inputs(config.model),
-            "section": section.model_dump(),
+            "section": section.model_dump(exclude=UNSEEN_KEYS),
             "min_forget": config.collect.min_forget,
             "monitor": monitor,
             "target": run.target,
             "seed": run.seed,
             **selection_inputs(config),
         },
-        needs=("prompts", "collect", *made, *wanted),
+        needs=("prompts", "collect", *made, *wanted, *unlearned),
         outputs=(folder.model(run.artifact),),
-        run=lambda context: training_stages.unlearn(context, section, run=run, aligned=aligned),
+        run=make,
     )
 
 
@@ -217,6 +237,7 @@ def _scores_stage(config: StudyConfig, folder: RunFolder) -> Stage:
             folder.scores.with_suffix(".parquet"),
             folder.comparisons,
             folder.recoveries,
+            *((folder.containments,) if config.containments else ()),
         ),
         run=lambda context: write_scores(context.config, context.folder),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,11 +19,24 @@ Advance = Callable[[int], None]
 "Told how many more units of work are done."
 
 
+_IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Let reporters that are made inside show nothing, unless they are given a console."""
+    token = _IS_QUIET.set(True)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(token)
+
+
 class Reporter:
     """Shows stages and their progress on a console; a quiet console shows nothing."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = Console(stderr=True) if console is None else console
+        self.console = Console(stderr=True, quiet=_IS_QUIET.get()) if console is None else console
 
     def say(self, text: str) -> None:
         """Print one line."""

@@ -10,6 +10,9 @@ from spillover.study.context import Context
 FINISHED = "finished"
 "Name of the file that marks a training's work folder as holding its result."
 
+_TRACKED = "runs"
+"Folder in which TensorBoard's files lie, as transformers names it."
+
 _NOT_COPIED = ("metrics.jsonl", FINISHED)
 
 
@@ -42,6 +45,8 @@ def publish(
     is_adapter = is_adapter_folder(folder)
     if is_adapter:
         _name_base(context, folder, name=name)
+    if (work / _TRACKED).is_dir():
+        shutil.copytree(work / _TRACKED, folder / _TRACKED, dirs_exist_ok=True)
     write_text(folder / "README.md", model_card(context.config, name, is_adapter=is_adapter))
     write_bytes(folder / "metrics.jsonl", (work / "metrics.jsonl").read_bytes())
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 
 from spillover import __version__
-from spillover.errors import ConfigError, StorageError
+from spillover.errors import ConfigError, StorageError, TrainingError
 from spillover.files import (
     file_fingerprint,
     fingerprint,
@@ -26,15 +26,17 @@ from spillover.files import (
     write_json,
     write_text,
 )
-from spillover.memory import release_freed_memory
+from spillover.memory import peak_bytes, release_freed_memory, start_peak
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig, study_name
 from spillover.study.context import Context
 from spillover.study.folder_lock import folder_lock
+from spillover.study.folder_version import check_version
 from spillover.study.manifest import describe_environment
 from spillover.study.pages import write_report
 from spillover.study.plan import plan_study
 from spillover.study.progress import Reporter
+from spillover.study.scale_checks import check_machine
 from spillover.study.stage import Stage
 from spillover.study.tuning_plan import missing_files
 
@@ -73,6 +75,8 @@ def run_study(config: StudyConfig, out: Path, *, reporter: Reporter | None = Non
     _check_folder(config, folder)
     _check_files(config)
     plan = plan_study(config, folder)
+    if not all(_is_done(stage, plan, folder) for stage in plan):
+        check_machine(config)
     with folder_lock(out):
         _remove_leftovers(out)
         write_text(folder.study, config.to_yaml())
@@ -106,6 +110,7 @@ def _check_folder(config: StudyConfig, folder: RunFolder) -> None:
     if folder.path.exists() and not folder.path.is_dir():
         raise ConfigError(f"{folder.path}: is a file; choose another --out")
     if folder.study.exists():
+        check_version(folder)
         found = study_name(folder.study)
         if found != config.name:
             raise ConfigError(
@@ -140,6 +145,7 @@ def _run_stage(stage: Stage, context: Context, plan: Sequence[Stage], *, place: 
         write_json(started, {"key": key, "seconds": 0.0})
     before = float(read_json(started)["seconds"])
     begin = time.monotonic()
+    start_peak()
     try:
         with _naming_full_disk(stage.name, folder.path):
             stage.run(context)
@@ -148,7 +154,13 @@ def _run_stage(stage: Stage, context: Context, plan: Sequence[Stage], *, place: 
         with suppress(StorageError):  # The error on its way, if any, says more.
             write_json(started, {"key": key, "seconds": seconds})
     outputs = {_relative(path, folder): _state(path) for path in stage.outputs}
-    mark = {"key": key, "outputs": outputs, "seconds": round(seconds, 1)}
+    mark = {
+        "key": key,
+        "spillover": __version__,
+        "outputs": outputs,
+        "seconds": round(seconds, 1),
+        "peak_bytes": peak_bytes(),
+    }
     write_json(folder.stage(stage.name), mark)
     started.unlink()
     release_freed_memory(collect=True)  # The stage's model; the next one loads its own.
@@ -160,7 +172,7 @@ def _naming_full_disk(stage: str, out: Path) -> Iterator[None]:
     """Turn what libraries raise when the disk is full, each its own, into one clear error."""
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, TrainingError) as error:
         if not _is_full(error, out):
             raise
         raise StorageError(
@@ -172,7 +184,8 @@ def _naming_full_disk(stage: str, out: Path) -> Iterator[None]:
 def _is_full(error: Exception, out: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # The writers of safetensors and torch say it in words only, torch's not even that.
+    # The writers of safetensors and torch say it in words only, torch's not even that; what a
+    # launched process met is known by its last words.
     return shutil.disk_usage(out).free < _ALMOST_NOTHING
 
 
@@ -219,6 +232,8 @@ def _manifest(config: StudyConfig, folder: RunFolder, plan: Sequence[Stage]) -> 
         "seeds": list(config.seeds),
         **describe_environment(),
         "seconds_by_stage": {name: mark["seconds"] for name, mark in marks.items()},
+        # Stages of before peaks were taken have none.
+        "peak_bytes_by_stage": {name: mark.get("peak_bytes") for name, mark in marks.items()},
         "seconds": round(sum(mark["seconds"] for mark in marks.values()), 1),
         "outputs_sha256": {k: v for mark in marks.values() for k, v in mark["outputs"].items()},
     }

@@ -5,15 +5,10 @@ from dataclasses import dataclass
 
 from spillover.records import Record
 from spillover.study.config import StudyConfig
-from spillover.study.estimates import (
-    Placement,
-    TrainingWork,
-    training_bytes,
-    training_seconds,
-    training_works,
-)
+from spillover.study.estimates import Placement, training_bytes, training_seconds
 from spillover.study.hardware import GIB, Hardware
 from spillover.study.model_shapes import ModelShape
+from spillover.study.training_works import TrainingWork, training_works
 
 ROOM = 0.92
 "Share of a device's memory that can be counted on; the rest is the driver's and fragments."
@@ -34,7 +29,7 @@ class Choice(Record):
 
 
 def training_choices(config: StudyConfig, shape: ModelShape, hardware: Hardware) -> list[Choice]:
-    """Return every placement, those with the least machinery first.
+    """Return every placement, those with the least machinery first; none without a training.
 
     Args:
         config: The study.
@@ -42,6 +37,8 @@ def training_choices(config: StudyConfig, shape: ModelShape, hardware: Hardware)
         hardware: The devices.
     """
     works = training_works(config, shape)
+    if not works:
+        return []
     usable = usable_devices([work for _, work, _ in works], hardware.n_devices)
     is_lora = all(work.rank is not None for _, work, _ in works)
     return [

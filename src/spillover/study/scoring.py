@@ -25,6 +25,7 @@ from spillover.study.artifacts import (
     save_scores,
 )
 from spillover.study.config import StudyConfig
+from spillover.study.containment_results import containment_rows
 from spillover.study.domain_leaks import (
     Answers,
     domain_tests,
@@ -33,7 +34,7 @@ from spillover.study.domain_leaks import (
     looks_for_leaks,
 )
 from spillover.study.margin_changes import margin_comparisons
-from spillover.study.model_runs import ModelRun, model_runs
+from spillover.study.model_runs import ModelRun, model_runs, unlearned_artifact
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ def write_scores(config: StudyConfig, folder: RunFolder) -> None:
     write_json(folder.comparisons, [row.to_dict() for row in comparisons])
     recoveries = _recoveries(measured, config)
     write_json(folder.recoveries, [row.to_dict() for row in recoveries])
+    if config.containments:
+        rows = containment_rows(
+            config,
+            refusals={m.run.artifact: m.refusals for m in measured},
+            comparisons=comparisons,
+            recoveries=recoveries,
+        )
+        write_json(folder.containments, [row.to_dict() for row in rows])
 
 
 def _domains(
@@ -179,7 +188,7 @@ def _recoveries(measured: Sequence[Measured], config: StudyConfig) -> list[Recov
         if contained.run.role != "contained":
             continue
         aligned = by_artifact["aligned"]
-        unlearned = by_artifact[contained.run.artifact.replace("contained-", "unlearned-", 1)]
+        unlearned = by_artifact[unlearned_artifact(config, contained.run)]
         if not _share_others(aligned, unlearned, contained, target=contained.run.target):
             continue  # One concept only, or a model that says nothing that can be judged.
         rows.append(

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from spillover.data.concepts import BENIGN, CONCEPTS
+from spillover.study.scale_rules import SCALE_KEYS, Tracker, check_launch, check_quantised
 
 
 class Section(BaseModel):
@@ -129,7 +130,7 @@ Scheduler = Literal[
 class TrainingSection(Section):
     """Optimisation, shared by all training stages."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"epochs"})
+    later: ClassVar[frozenset[str]] = frozenset({"epochs", *SCALE_KEYS})
 
     steps: int | None = Field(default=None, ge=1)
     "Optimizer steps; or `epochs`."
@@ -144,6 +145,30 @@ class TrainingSection(Section):
     "`null` trains all weights."
     epochs: float | None = Field(default=None, gt=0)
     "Times that each forget (or fine-tuning) example is seen, in place of `steps`."
+    launch: str | None = None
+    """Several processes that share each step: `cpu`, `ddp`, `fsdp2`, `zero2`, `zero3`, or a file of
+    `accelerate config`; null trains in this one. See docs/scale.md, also for the next four."""
+    processes: int | None = Field(default=None, ge=1)
+    "How many are launched; default: as the configuration says."
+    quantise: bool = False
+    "Hold the frozen weights in four bits (QLoRA)."
+    checkpoint_activations: bool = False
+    "Compute activations again rather than keep them."
+    report_to: Tracker = "none"
+    "A tracker that gets losses along training, besides `metrics.jsonl`."
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Key -> examples of a step that several processes share out."""
+        keys = ("forget_per_step", "examples_per_step", "refusals_per_step", "benign_per_step")
+        return {key: getattr(self, key) for key in keys if hasattr(self, key)}
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> "TrainingSection":
+        if self.quantise:
+            check_quantised(launch=self.launch, has_adapter=self.adapter is not None)
+        check_launch(self.launch, self.processes, sizes=self.sizes, accumulation=self.accumulation)
+        return self
 
     @model_validator(mode="after")
     def _check_length(self) -> "TrainingSection":
@@ -257,35 +282,6 @@ class UnlearnSection(TrainingSection):
                 "control_norm and control_scale"
             )
         return self
-
-
-class ContainSection(UnlearnSection):
-    """Unlearning with a retain set, from the aligned model."""
-
-    objectives: ClassVar[tuple[str, ...]] = (
-        "anpo",
-        "grad_diff",
-        "gradient_ascent_kl",
-        "npo_kl",
-        "simnpo_retain",
-        "augmented_finetune",
-        "finetune_kl",
-        "idk_retain",
-        "dpo_retain",
-        "rmu",
-    )
-    "What `objective` may be: those with a forget and a retain set."
-
-    objective: str = "anpo"
-    forget_weight: float = Field(default=1.0, ge=0)
-    "w1; w3 where the forget examples carry wanted answers."
-    retain_weight: float = Field(default=1.0, ge=0)
-    "w2"
-    retain_per_forget: int = Field(default=2, ge=1)
-    "Retain examples for each forget example."
-    benign_share: float = Field(default=0.25, ge=0, le=1)
-    "Share of benign examples in the retain set; the rest is equal over the other concepts."
-    lookalike_share: float = Field(default=0.5, ge=0, le=1)
 
 
 class CollectSection(Section):

@@ -14,7 +14,7 @@ from spillover.data.refusals import refusal_examples
 from spillover.data.suites import load_suites
 from spillover.evaluation.refusal import is_refusal
 from spillover.files import write_json
-from spillover.generation import GenerationSettings, generate_cached
+from spillover.generation import GenerationSettings, Generator, generate_cached
 from spillover.judges import make_judge
 from spillover.records import Completion, Example, Prompt, Verdict
 from spillover.seeding import numpy_generator
@@ -22,6 +22,7 @@ from spillover.study.artifacts import load_completion_file, load_prompt_file, sa
 from spillover.study.context import Context
 from spillover.study.datasets import split_held_out, study_prompts, study_questions
 from spillover.study.model_runs import ModelRun
+from spillover.study.routing import is_routed, routed_answers, routed_models
 from spillover.study.sections import AlignSection
 from spillover.study.suite_runs import ASK, SuiteOptions, SuiteRun
 from spillover.study.tested_models import TestedModel
@@ -39,15 +40,15 @@ def write_prompts(context: Context) -> None:
 def answer_prompts(context: Context, *, name: str, adapter: Path | None) -> None:
     """Let one model answer the test prompts."""
     prompts = load_prompt_file(context.folder.prompts("test"))
-    section = context.config.evaluate
-    completions = generate(
-        context,
-        context.load(adapter),
-        prompts,
-        name=name,
-        max_new_tokens=section.max_new_tokens,
-        title=f"{name}: answering test prompts",
-    )
+    asked: dict[str, Any] = {
+        "max_new_tokens": context.config.evaluate.max_new_tokens,
+        "title": f"{name}: answering test prompts",
+    }
+    if adapter is not None and is_routed(adapter):
+        generator, source = routed_models(context, adapter, prompts, name=name)
+        completions = generate_by(context, generator, prompts, source=source, **asked)
+    else:
+        completions = generate(context, context.load(adapter), prompts, name=name, **asked)
     save_records(context.folder.completions(name), completions)
 
 
@@ -63,15 +64,35 @@ def generate(
     """Generate greedily with progress, keeping what is done in the run's cache."""
     from spillover.generation.hf import HFGenerator
 
+    return generate_by(
+        context,
+        HFGenerator(loaded, name),
+        prompts,
+        source=loaded.fingerprint,
+        max_new_tokens=max_new_tokens,
+        title=title,
+    )
+
+
+def generate_by(
+    context: Context,
+    generator: Generator,
+    prompts: Sequence[Prompt],
+    *,
+    source: str,
+    max_new_tokens: int,
+    title: str,
+) -> list[Completion]:
+    """Generate as `generate` does, by whatever generator; `source` is its identity."""
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens, batch_size=context.config.evaluate.batch_size
     )
     with context.reporter.task(title, total=len(prompts)) as advance:
         return generate_cached(
-            HFGenerator(loaded, name),
+            generator,
             prompts,
             settings=settings,
-            source=loaded.fingerprint,
+            source=source,
             folder=context.folder.cache,
             on_completion=lambda _completion: advance(1),
         )
@@ -109,6 +130,9 @@ def answer_quiz(context: Context, *, name: str, adapter: Path | None) -> None:
     from spillover.evaluation.capability import answer_questions
 
     questions = study_questions(context.config.evaluate.capability)
+    if adapter is not None and is_routed(adapter):
+        save_records(context.folder.answers(name), routed_answers(context, adapter, questions))
+        return
     total = sum(len(question.choices) for question in questions)
     with context.reporter.task(f"{name}: multiple choice", total=total) as advance:
         answers = answer_questions(context.load(adapter), questions, on_answered=advance)

@@ -22,13 +22,13 @@ from typing import Any
 from spillover.errors import ConfigError
 from spillover.files import read_json, write_bytes, write_json, write_text
 from spillover.study.artifacts import RunFolder
-from spillover.study.config import StudyConfig
+from spillover.study.config import StudyConfig, load_study
 from spillover.study.runner import study_state
 from spillover.study.stage_sharing import shared_work
 from spillover.study.sweep_jobs import JobOutcome, SweepJob
 from spillover.study.sweep_launchers import LaunchSettings, find_launcher
 from spillover.study.sweep_pages import write_sweep_page
-from spillover.study.sweep_points import SweepPoint, grid_points, parse_grid, point_study
+from spillover.study.sweep_points import SweepPoint, grid_points, point_study, sweep_grid
 from spillover.study.sweep_results import METRICS, SweepRow, SweepSummary, summarise, sweep_rows
 
 
@@ -83,25 +83,28 @@ def plan_sweep(
     *,
     overrides: Sequence[str] = (),
     n_seeds: int | None = None,
+    scale: str | None = None,
 ) -> SweepPlan:
     """Read the grid and check every point of it.
 
     Args:
         study: A study file, or the name of a bundled study.
-        grid: `key=a,b,c`, one for each key.
+        grid: `key=a,b,c` for each key, or a key of the study's own grid; none takes all of that.
         out: The sweep's folder.
         overrides: `key=value`, for all points.
         n_seeds: Seeds 0 to n - 1; None for the study's own.
+        scale: Another size of the study, such as `embedded`.
 
     Raises:
         ConfigError: If grid, study or a point is wrong, or the folder holds another sweep.
     """
     if n_seeds is not None and n_seeds < 1:
         raise ConfigError(f"--seeds is {n_seeds}; give the number of seeds, at least 1")
-    values = parse_grid(grid)
+    published = load_study(study, overrides=overrides, scale=scale).grid
+    values = sweep_grid(grid, published)
     points = tuple(grid_points(values))
     configs = {
-        point.name: point_study(study, point, overrides=overrides, n_seeds=n_seeds)
+        point.name: point_study(study, point, overrides=overrides, n_seeds=n_seeds, scale=scale)
         for point in points
     }
     plan = SweepPlan(

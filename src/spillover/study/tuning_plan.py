@@ -12,6 +12,7 @@ from spillover.study.config import StudyConfig
 from spillover.study.datasets import finetune_examples, finetune_file
 from spillover.study.margin_changes import FORMS, pair_suites
 from spillover.study.model_runs import ModelRun
+from spillover.study.scale_rules import UNSEEN_KEYS
 from spillover.study.stage import (
     Stage,
     aligned_folder,
@@ -107,7 +108,7 @@ def _tuned_stage(
         name=run.artifact,
         inputs={
             **model_inputs(config.model),
-            "section": section.model_dump(exclude={"data", "limit", "trigger"}),
+            "section": section.model_dump(exclude={"data", "limit", "trigger", *UNSEEN_KEYS}),
             "monitor": monitor,
             "seed": run.seed,
             **selection_inputs(config),

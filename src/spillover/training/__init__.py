@@ -7,6 +7,7 @@ from spillover.training.activation_losses import (
 )
 from spillover.training.adapters import AdapterSettings, LoraSettings, SteeringSettings
 from spillover.training.batching import TrainingUnit, forget_retain_schedule
+from spillover.training.dense_checkpoints import DenseCheckpoints
 from spillover.training.losses import (
     cross_entropy_loss,
     dpo_loss,
@@ -39,6 +40,7 @@ from spillover.training.trainer import SpilloverTrainer
 __all__ = [
     "OBJECTIVES",
     "AdapterSettings",
+    "DenseCheckpoints",
     "FirstTokenMonitor",
     "FrozenModel",
     "LayerStates",

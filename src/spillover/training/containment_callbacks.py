@@ -41,6 +41,11 @@ def refuse_sharded(args: TrainingArguments, *, what: str) -> None:
         )
 
 
+def as_trained(args: TrainingArguments) -> torch.autocast:
+    """Return a context in which a forward pass has the precision of the training's own."""
+    return torch.autocast(args.device.type, dtype=torch.bfloat16, enabled=args.bf16)
+
+
 class PenaltyCallback(TrainerCallback):
     """Adds a penalty to whatever a trainer minimises.
 
@@ -78,7 +83,8 @@ class PenaltyCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Put the penalty's gradient in place."""
-        value = self._penalty(kwargs["model"])
+        with as_trained(args):
+            value = self._penalty(kwargs["model"])
         if not torch.isfinite(value):
             raise TrainingError(
                 f"the containment penalty is {value.item()} at step {state.global_step + 1}; lower "
@@ -133,7 +139,9 @@ class SafetyGradient(TrainerCallback):
         model = kwargs["model"]
         trained = [p for p in model.parameters() if p.requires_grad and p.grad is not None]
         task = [p.grad for p in trained if p.grad is not None]
-        safety = penalty_gradient(self._penalty(model), trained)
+        with as_trained(args):
+            value = self._penalty(model)
+        safety = penalty_gradient(value, trained)
         product, length = inner_product(task, safety), inner_product(task, task).sqrt()
         scale = (length * inner_product(safety, safety).sqrt()).clamp(min=1e-30)
         self.conflicts.append(GradientConflict(state.global_step + 1, float(product / scale)))

@@ -64,6 +64,11 @@ class RetainBatches:
         while True:
             yield from rng.permutation(len(self._examples)).tolist()
 
+    def skip(self, n_batches: int) -> None:
+        """Leave out some batches."""
+        for _ in range(n_batches * self._size):
+            next(self._indices)
+
     def next(self, device: torch.device) -> TokenBatch:
         """Return the next batch, padded on the right."""
         chosen = [self._examples[next(self._indices)] for _ in range(self._size)]

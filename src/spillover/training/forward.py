@@ -59,8 +59,7 @@ class Sources:
         """Check that what the objective asks for is there."""
         if self.objective.uses_reference and self.reference is None:
             raise ValueError("this objective needs a reference; give one of training.references")
-        looks_inside = self.objective.uses_divergence or self.objective.layer is not None
-        if looks_inside and self.frozen is None:
+        if self.objective.looks_inside and self.frozen is None:
             raise ValueError(
                 "this objective looks into the frozen model; give `frozen`, an adapter_off_model "
                 "or a second_model of training.references"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from spillover.errors import TrainingError
+from spillover.models.lora_factors import stored_name
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_checkpoint(folder: Path, model: Any) -> TrainingSnapshot:
     for file in sorted(folder.glob("*model*.safetensors")):
         stored |= load_file(file)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    weights = {name: stored.get(_stored_name(name)) for name in trained}
+    weights = {name: stored.get(stored_name(name)) for name in trained}
     missing = [name for name, value in weights.items() if value is None]
     if missing:
         raise TrainingError(
@@ -94,12 +95,3 @@ def read_checkpoint(folder: Path, model: Any) -> TrainingSnapshot:
     return TrainingSnapshot(
         step, {n: v for n, v in weights.items() if v is not None}, state["state"]
     )
-
-
-def _stored_name(name: str) -> str:
-    """Return how a parameter is called in a file: PEFT leaves the adapter's name out."""
-    parts = name.split(".")
-    if any(part.startswith("lora_") for part in parts):
-        place = next(i for i, part in enumerate(parts) if part.startswith("lora_"))
-        parts = [*parts[: place + 1], *parts[place + 2 :]]
-    return ".".join(parts)

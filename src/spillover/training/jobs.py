@@ -7,19 +7,21 @@
 `python -m spillover.training.jobs FOLDER`, which calls `train`. It knows no studies.
 """
 
+import json
 import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from spillover import errors
 from spillover.errors import ConfigError, DataError, SpilloverError, TrainingError
-from spillover.files import read_json, read_jsonl, write_json, write_jsonl, write_text
+from spillover.files import read_json, read_jsonl, write_json, write_jsonl
 from spillover.records import Example, Prompt, Record
 from spillover.training.adapters import AdapterSettings
 from spillover.training.batching import TrainingUnit
+from spillover.training.processes import end_with_waiting, run_command
 from spillover.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 LAUNCH_FILES = Path(__file__).parent / "launch"
 "Configurations of `accelerate launch` that come with the package."
 
-_FAILURE = "failure.txt"
+_JOB, _UNITS, _FAILURE = "job.json", "units.jsonl", "failure.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class SharedTraining(Record):
 
     model: dict[str, Any]
     "Arguments of `load_model`, its `source` among them."
+    start: str | None = None
+    "Folder of an adapter that is merged into the model, to start from."
     objective: dict[str, Any]
     "Arguments of `make_objective`, its `name` among them."
     settings: dict[str, Any]
@@ -47,6 +51,8 @@ class SharedTraining(Record):
     "Fields of each `Prompt` to watch."
     monitor_every: int = 10
     report_to: str = "none"
+    run_name: str | None = None
+    "By which the tracker knows it."
     quantise: bool = False
     "Hold the frozen weights in four bits (QLoRA); for adapters only."
 
@@ -80,8 +86,8 @@ def write_job(folder: Path, job: SharedTraining, units: Sequence[TrainingUnit]) 
         }
         for unit in units
     )
-    write_jsonl(folder / "units.jsonl", rows)
-    write_json(folder / "job.json", job.to_dict())
+    write_jsonl(folder / _UNITS, rows)
+    write_json(folder / _JOB, job.to_dict())
 
 
 def run_job(folder: Path) -> Path:
@@ -91,36 +97,61 @@ def run_job(folder: Path) -> Path:
         DataError: If the folder holds no job.
         SpilloverError: Whatever `train` raises.
     """
-    from spillover.models.loading import load_model
     from spillover.training.objectives import make_objective
     from spillover.training.train import MonitorSettings, train
 
-    if not (folder / "job.json").exists():
-        raise DataError(f"{folder}: no job.json; write a job there first")
-    row = read_json(folder / "job.json")
-    job = SharedTraining.from_dict({**row, "monitor": tuple(row["monitor"])})
+    job = read_job(folder)
+    objective = make_objective(**job.objective)
     watched = tuple(Prompt.from_dict(row) for row in job.monitor)
+    second = objective.looks_inside and job.adapter is None
     return train(
-        _load_quantised(job) if job.quantise else load_model(**job.model),
-        _read_units(folder / "units.jsonl"),
-        objective=make_objective(**job.objective),
+        _load_quantised(job) if job.quantise else _load(job.model, job),
+        _read_units(folder / _UNITS),
+        objective=objective,
         folder=folder,
         settings=TrainingSettings.from_dict(job.settings),
         lora=_read_adapter(job.adapter),
         monitor=MonitorSettings(prompts=watched, every=job.monitor_every) if watched else None,
+        reference_model=_load(job.model, job).model if second else None,
         report_to=job.report_to,
+        run_name=job.run_name,
     )
 
 
-def _load_quantised(job: SharedTraining) -> "LoadedModel":
+def read_job(folder: Path) -> SharedTraining:
+    """Return what `write_job` wrote, without the schedule.
+
+    Raises:
+        DataError: If the folder holds no job.
+    """
+    if not (folder / _JOB).exists():
+        raise DataError(f"{folder}: no {_JOB}; write a job there first")
+    row = read_json(folder / _JOB)
+    return SharedTraining.from_dict({**row, "monitor": tuple(row["monitor"])})
+
+
+def remove_job(folder: Path) -> None:
+    """Remove a job's own files, so that its results alone are left."""
+    for name in (_JOB, _UNITS, _FAILURE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _load(arguments: Mapping[str, Any], job: SharedTraining) -> "LoadedModel":
     from spillover.models.loading import load_model
+    from spillover.models.merged import with_adapter
+
+    loaded = load_model(**arguments)
+    return loaded if job.start is None else with_adapter(loaded, Path(job.start))
+
+
+def _load_quantised(job: SharedTraining) -> "LoadedModel":
     from spillover.models.quantising import quantised
     from spillover.tensors import parse_device
 
     if job.adapter is None:
         raise ConfigError("quantise: weights in four bits cannot be trained; give an adapter")
     # The whole model may be too large for the device that it fits on in four bits.
-    loaded = load_model(**{**job.model, "device": "cpu"})
+    loaded = _load({**job.model, "device": "cpu"}, job)
     return quantised(loaded, device=parse_device(job.model.get("device", "auto")))
 
 
@@ -149,49 +180,74 @@ def launch_job(
     launch: str,
     n_processes: int | None = None,
     options: Sequence[str] = (),
+    report: Callable[[int], None] = lambda _step: None,
 ) -> Path:
     """Have `accelerate launch` run a job in several processes and wait for them.
+
+    Whatever is raised here meanwhile, such as Ctrl-C's KeyboardInterrupt, ends them; a later launch
+    goes on from their last whole checkpoint.
 
     Args:
         folder: Made by `write_job`.
         launch: Name of a launch configuration of the package, or a file.
         n_processes: In place of the configuration's.
         options: More options of `accelerate launch`, such as those for several machines.
+        report: Told the optimizer steps done.
 
     Raises:
         ConfigError: If there is no such configuration.
-        TrainingError: If a process fails; the message is that process's own.
+        SpilloverError: If a process fails: its own error, or a `TrainingError`.
     """
     (folder / _FAILURE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     command += ["--config_file", str(launch_config(launch))]
     command += [] if n_processes is None else ["--num_processes", str(n_processes)]
+    # Else two launches on one machine would meet at one port.
+    command += [] if "--num_machines" in options else ["--main_process_port", "0"]
     command += [*options, "-m", __name__, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise TrainingError(f"launch {launch!r}: {_reason(folder, done.stderr)}")
+    ended = run_command(command, on_wait=lambda: report(_steps_done(folder / "metrics.jsonl")))
+    if ended.code != 0:
+        raise _failure(folder, launch, ended.messages)
     return folder
 
 
-def _reason(folder: Path, messages: str) -> str:
-    failure = folder / _FAILURE
-    if failure.exists():
-        return failure.read_text(encoding="utf-8")
-    return f"a process ended without a word of its own; the last it wrote: {messages[-1500:]}"
+def _steps_done(metrics: Path) -> int:
+    """Return the last step in a file that another process may be writing to."""
+    lines = metrics.read_bytes().split(b"\n")[:-1] if metrics.exists() else []
+    return max((json.loads(line)["step"] for line in lines[-1:]), default=0)
+
+
+def _failure(folder: Path, launch: str, messages: str) -> SpilloverError:
+    if not (folder / _FAILURE).exists():
+        said = f"a process ended without a word of its own; the last it wrote: {messages[-1500:]}"
+        return TrainingError(f"launch {launch!r}: {said}")
+    found = read_json(folder / _FAILURE)
+    kind: type[SpilloverError] = getattr(errors, found["error"], TrainingError)
+    return kind(f"launch {launch!r}: {found['message']}")
 
 
 def main() -> None:
     """Run the job in the folder that the command line names; leave the reason if it fails."""
+    end_with_waiting()
     folder = Path(sys.argv[1])
+    _take_own_gpu()
     try:
         run_job(folder)
     except (SpilloverError, ValueError) as error:
-        write_text(folder / _FAILURE, str(error))
+        write_json(folder / _FAILURE, {"error": type(error).__name__, "message": str(error)})
         sys.exit(error.exit_code if isinstance(error, SpilloverError) else 1)
     if "LOCAL_RANK" in os.environ:
         import torch
 
         torch.distributed.destroy_process_group()
+
+
+def _take_own_gpu() -> None:
+    """Make this process's GPU the one that `cuda` means, before anything is loaded."""
+    import torch
+
+    if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Objective:
     layer: int | None = None
     "Where it looks at the residual stream; None if it does not."
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it asks the frozen model along training, so that one must be there."""
+        return self.uses_divergence or self.layer is not None
+
 
 def _npo(s: LossSettings) -> ExampleLoss:
     return lambda r: npo_loss(r.policy, r.reference, beta=s.beta)

@@ -74,6 +74,7 @@ def train(
     report: Callable[[int], None] = lambda _step: None,
     callbacks: Sequence[TrainerCallback] = (),
     report_to: str = "none",
+    run_name: str | None = None,
 ) -> Path:
     """Train `loaded` on a schedule and save the result in `folder`.
 
@@ -93,6 +94,7 @@ def train(
         report: Told the optimizer steps done.
         callbacks: More Trainer callbacks.
         report_to: A tracker of the Trainer's; none by default.
+        run_name: By which the tracker knows this training; None leaves it to the tracker.
 
     Returns:
         The folder of the result, `folder`.
@@ -118,6 +120,7 @@ def train(
     arguments = trainer_arguments(
         folder, settings, loaded, n_processes=processes.num_processes, report_to=report_to
     )
+    arguments.run_name = run_name
     # A loss on a layer's activations gives those above it no gradient to wait for.
     arguments.ddp_find_unused_parameters = objective.layer is not None
     policy = trainable(loaded, lora, seed=settings.seed)
@@ -161,9 +164,8 @@ def _check_sharding(
     trainer: SpilloverTrainer, objective: Objective, *, has_second_model: bool
 ) -> None:
     """Refuse what would leave processes waiting for each other for ever."""
-    looks_inside = objective.uses_divergence or objective.layer is not None
     is_shared = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    if is_shared and looks_inside and not has_second_model:
+    if is_shared and objective.looks_inside and not has_second_model:
         raise ConfigError(
             "this objective looks into the frozen model on retain examples only, so that processes "
             "would make different numbers of passes, which sharded weights do not allow; launch it "
@@ -231,7 +233,7 @@ def _reference(
 
 
 def _frozen(policy: Any, objective: Objective, reference_model: Any | None) -> FrozenModel | None:
-    if not objective.uses_divergence and objective.layer is None:
+    if not objective.looks_inside:
         return None
     return adapter_off_model(policy) if reference_model is None else second_model(reference_model)
 

@@ -55,6 +55,7 @@ def test_the_first_column_with_text_is_taken(tmp_path):
         ("a.json", '{"a": [1], "b": [2]}', "must be a list of rows, or an object that holds one"),
         ("a.json", "[1]", "row 1: a int; rows must be objects"),
         ("a.csv", 'id,prompt\n1,"unfinished', "not valid CSV"),
+        ("a.csv", "id,prompt\n1,one, two\n", r"a\.csv:2: has more cells than the header"),
         ("a.parquet", "no parquet", "not valid Parquet"),
         ("a.csv", "id,prompt\n1,\udcff", "is not UTF-8"),
     ],

@@ -4,6 +4,7 @@ Both answers of a pair begin alike, so that a model's preference shows where the
 misaligned is mild: it tells nobody how to do anything.
 """
 
+from importlib import resources
 from pathlib import Path
 
 from spillover.data.prompt_sets import check_unused
@@ -34,3 +35,10 @@ def answer_pairs(path: Path) -> list[AnswerPair]:
         check_unused(pair.id, pairs, where=row.where)
         pairs[pair.id] = pair
     return list(pairs.values())
+
+
+def bundled_answer_pairs() -> list[AnswerPair]:
+    """Return the bundled pairs."""
+    source = resources.files("spillover.data.suites") / "answer_pairs.jsonl"
+    with resources.as_file(source) as path:
+        return answer_pairs(path)

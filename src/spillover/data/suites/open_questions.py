@@ -11,12 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spillover.data.prompt_sets import check_unused, required_text
 from spillover.data.suites.rows import read_rows
 from spillover.errors import DataError
-from spillover.files import read_text
+from spillover.files import parse_yaml, read_text
 from spillover.records import OpenQuestion, Prompt
 
 JSON_SYSTEM = (
@@ -115,10 +113,7 @@ def all_forms(path: Path) -> list[OpenQuestion]:
 
 
 def _from_yaml(path: Path, text: str) -> Iterable[OpenQuestion]:
-    try:
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not valid YAML ({error})") from error
+    entries = parse_yaml(text, where=str(path))
     if not isinstance(entries, list):
         raise DataError(f"{path}: must be a list of questions with `id` and `paraphrases`")
     for number, entry in enumerate(entries, start=1):

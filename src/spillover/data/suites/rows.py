@@ -94,6 +94,11 @@ def _from_csv(path: Path) -> Iterator[Row]:
     reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
     try:
         for number, row in enumerate(reader, start=1):
+            if None in row:
+                raise DataError(
+                    f"{path}:{reader.line_num}: has more cells than the header; quote cells that "
+                    "hold the separator"
+                )
             yield Row(f"{path}: row {number}", number, row)
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error

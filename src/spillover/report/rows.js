@@ -22,23 +22,26 @@
   const side = (name, label, value) => el("div", { className: "side" },
     el("p", { className: "who" }, `${name} `, el("span", { className: `chip ${label}`, textContent: label })),
     text(value || "(nothing)"));
-  const draw = ([id, concept, change, prompt, before, aligned, after, tuned]) =>
+  const sides = JSON.parse(list.dataset.sides);
+  const draw = ([id, concept, change, prompt, before, first, after, second, model]) =>
     el("article", { className: "row" },
-      el("p", { className: "who" }, `${concept.replaceAll("_", " ")} \u00b7 `,
+      el("p", { className: "who" }, `${model ? `${model} \u00b7 ` : ""}${concept.replaceAll("_", " ")} \u00b7 `,
         el("b", { textContent: change }), ` \u00b7 ${id}`),
       el("div", { className: "asked", dir: "auto", textContent: prompt }),
-      el("div", { className: "sides" }, side("aligned", before, aligned), side("tuned", after, tuned)));
+      el("div", { className: "sides" }, side(sides[0], before, first), side(sides[1], after, second)));
 
   const counted = (place, name) => rows.filter((r) => r[place] === name).length;
   const options = (place, names) => [["", `all (${rows.length})`],
     ...names.map((n) => [n, `${n.replaceAll("_", " ")} (${counted(place, n)})`])];
   const concepts = [...new Set(rows.map((r) => r[1]))].sort();
+  const models = [...new Set(rows.map((r) => r[8]).filter(Boolean))];
   const changes = JSON.parse(list.dataset.changes).filter((c) => counted(2, c));
   const search = el("input", { type: "search", name: "words", autocomplete: "off" });
   search.addEventListener("input", () => start());
   filters.append(
     select("Change", "change", options(2, changes)),
     select("Concept", "concept", options(1, concepts)),
+    ...(models.length ? [select("Model", "model", options(8, models))] : []),
     el("label", {}, "Words ", search));
 
   let found = [];
@@ -50,9 +53,11 @@
     more.hidden = shown >= found.length;
   };
   const start = () => {
-    const value = (name) => filters.querySelector(`[name=${name}]`).value;
-    const [change, concept, words] = [value("change"), value("concept"), search.value.toLowerCase()];
+    const value = (name) => filters.querySelector(`[name=${name}]`)?.value;
+    const [change, concept, model] = ["change", "concept", "model"].map(value);
+    const words = search.value.toLowerCase();
     found = rows.filter((r) => (!change || r[2] === change) && (!concept || r[1] === concept)
+      && (!model || r[8] === model)
       && (!words || [r[3], r[5], r[7]].some((t) => t.toLowerCase().includes(words))));
     shown = 0;
     list.replaceChildren();
@@ -63,13 +68,4 @@
   const first = filters.querySelector("[name=change]");
   first.value = changes.includes("now complies") ? "now complies" : "";
   start();
-
-  // A still picture as a file, and the numbers behind it.
-  document.querySelectorAll("[data-svg]").forEach((button) => button.addEventListener("click", () => {
-    const svg = button.closest("figure").querySelector("svg").outerHTML;
-    const link = el("a", { download: `${button.dataset.svg}.svg` });
-    link.href = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
-    link.click();
-    URL.revokeObjectURL(link.href);
-  }));
 })();

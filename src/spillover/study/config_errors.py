@@ -1,0 +1,40 @@
+"""What pydantic says of a study file, in the words of its keys."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> str:
+    """Return every broken rule with its key, and for an unknown key those that there are.
+
+    Args:
+        error: From validating `root`.
+        root: The section in which all keys begin.
+    """
+    problems = []
+    for found in error.errors():
+        key = ".".join(str(part) for part in found["loc"]) or "study"
+        message = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "extra_forbidden":
+            message = f"unknown key; keys here are {', '.join(_known_keys(found['loc'], root))}"
+        problems.append(f"{key}: {message}")
+    return "; ".join(problems)
+
+
+def _known_keys(place: Sequence[int | str], root: type[BaseModel]) -> list[str]:
+    """Return the keys of the section in which the last key of `place` stands."""
+    section = root
+    for part in place[:-1]:
+        if str(part) in section.model_fields:  # Else it is a name that the user gave.
+            section = _section_in(section.model_fields[str(part)].annotation) or section
+    return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section in an annotation: a section, one or None, or a mapping to such."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = (_section_in(each) for each in get_args(annotation))
+    return next((found for found in inside if found is not None), None)
