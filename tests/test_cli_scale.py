@@ -25,7 +25,7 @@ def test_what_an_estimate_leaves_out_is_named(command, tmp_path, monkeypatch):
     code, output, _ = command(*line)
     assert code == 0
     assert "not counted: finetune medical (data/bad_medical_advice.jsonl is not there)" in output
-    assert "not counted: measuring along training" in output
+    assert "not counted: suites" in output
     assert "there is no training to place" in output
     code, output, _ = command("doctor", "insecure_code", "--scale", "embedded", *line[2:])
     assert code == 0
@@ -48,7 +48,7 @@ def test_a_sweep_without_a_grid_takes_the_study_s_at_another_scale(command, tmp_
     assert [row[:27] for row in output.splitlines()] == [
         f"to do  retain_per_forget={n}-" for n in (1, 2, 3)
     ]
-    code, _, messages = command(*study, "--grid", "unlearn.steps=1")
+    code, _, messages = command(*study, "--grid", "contain.steps=1")
     assert code == 2
     assert "give `steps` or `epochs`, and not both" in messages
     assert list(tmp_path.iterdir()) == []

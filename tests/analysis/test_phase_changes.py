@@ -76,6 +76,16 @@ def test_the_first_moves_can_be_left_out():
     assert len(found.changes) == 1
 
 
+def test_a_change_at_the_edge_of_what_is_looked_at_has_no_place():
+    # The turn is after 3 moves, but no change is looked for before the fifth.
+    found = phase_changes(path_of(turning(at=3, noise=0.2)), rng=rng())
+    assert found.change.place == 5
+    assert found.change.p < 0.05
+    assert found.is_at_edge
+    assert found.change_step is None
+    assert found.change_draws() == []
+
+
 def test_a_path_that_is_too_short_is_measured_without_a_change_point():
     found = phase_changes(path_of(turning(6, at=3)), rng=rng())
     assert found.change is None

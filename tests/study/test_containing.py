@@ -86,7 +86,6 @@ def test_every_containment_is_measured_and_compared_with_the_main_one(compared):
     assert [row["name"] for row in rows] == ["", *NAMED]
     assert rows[0]["gain"] is None
     assert all(row["gain"] is not None and row["recovery"] is not None for row in rows[1:])
-    assert all(row["effect"] is not None for row in rows)
     # 2 steps x 4 forget examples, with 2 retain examples each; re-alignment is shown 2 x 4 x 3.
     assert {row["name"]: row["retain_seen"] for row in rows} == {
         "": 16,
@@ -109,7 +108,10 @@ def test_every_containment_is_measured_and_compared_with_the_main_one(compared):
 def test_interpolation_all_the_way_is_the_aligned_model(compared):
     _, folder = compared
     assert all((change == 0).all() for change in added(folder, "contained_moved-safety").values())
-    assert read_json(folder.containments)[4]["recovery"] == 1.0
+    main, *others = read_json(folder.containments)
+    moved = next(row for row in others if row["name"] == "moved")
+    assert (moved["effect"], moved["over_refusal"], moved["recovery"]) == (0.0, 0.0, 1.0)
+    assert moved["gain"] == pytest.approx(1 - main["recovery"])
 
 
 def test_safe_lora_at_a_threshold_of_one_projects_every_module(compared):

@@ -22,8 +22,8 @@ from spillover.stats.permutation import paired_permutation_p
 class BehaviourOnset(Record):
     """When a behaviour changed along training.
 
-    The rule: the step at which the monotone curve that fits its means best (isotonic regression) has
-    gone `share` of the way from its start to its end, straight lines between measurements. A
+    The rule: the step at which the monotone curve that fits its means best (isotonic regression)
+    has gone `share` of the way from its start to its end, straight lines between measurements. A
     single measurement that falls back by chance then moves little. A behaviour that comes and goes
     has no onset in this sense: give its measurements up to the turn.
     """

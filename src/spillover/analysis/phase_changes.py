@@ -66,6 +66,8 @@ class PhaseChanges(Record):
     rotations: tuple[Rotation, ...]
     change: ChangePoint | None
     "The largest change of direction, real or not; None where there are too few checkpoints."
+    is_at_edge: bool
+    "That change is at the first or last place that was looked at, so it may lie beyond."
     changes: tuple[ChangePoint, ...]
     "All that a random walk would have with probability `alpha` only; places count checkpoints."
     principal: tuple[tuple[float, ...], ...]
@@ -81,9 +83,14 @@ class PhaseChanges(Record):
 
     @property
     def change_step(self) -> int | None:
-        """The optimizer step of the largest change of direction, if it is no random walk's."""
-        is_real = self.change is not None and self.change.p <= self.alpha
-        return self.steps[self.change.place] if self.change is not None and is_real else None
+        """The optimizer step of the largest change of direction.
+
+        None if a random walk has one as large, or if it is at an edge of what was looked at: then
+        only its being there is known, not its place. An optimiser's first steps look like this.
+        """
+        if self.change is None or self.is_at_edge or self.change.p > self.alpha:
+            return None
+        return self.steps[self.change.place]
 
     @property
     def change_interval(self) -> tuple[int, int] | None:
@@ -149,6 +156,7 @@ def phase_changes(
         straightness=way if np.isfinite(way) else None,
         rotations=_rotations(path, ks, rng=rng, min_distance=min_distance, n_draws=n_draws),
         change=None if change is None else moved(change, by=skip),
+        is_at_edge=change is not None and change.place in (min_moves, n_moves - min_moves),
         changes=tuple(moved(point, by=skip) for point in changes),
         principal=tuple(tuple(row) for row in principal.scores.tolist()),
         principal_shares=tuple(principal.shares.tolist()),

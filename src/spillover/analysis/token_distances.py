@@ -24,7 +24,7 @@ from spillover.models.logprobs import response_logits
 class TokenDistributions:
     """What a model says of every response token, in batches; about vocabulary * tokens numbers."""
 
-    batches: tuple[tuple[list[int], TokenBatch, Float[Tensor, "token vocab"]], ...]
+    batches: tuple[tuple[list[int], TokenBatch, Float[Tensor, "_ vocab"]], ...]
     "Places of the examples, their tokens, and log-probabilities in nats."
     n_examples: int
 

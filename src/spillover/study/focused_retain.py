@@ -64,7 +64,7 @@ def focused_retain(case: Case) -> Focus:
         direction = _direction_of(states.directions(), case.run.target, layer)
         n = case.section.chosen.n_examples or N_EXAMPLES
         retain = nearest_examples(retain, loaded, direction, layer=layer, n_examples=n)
-    units = case.units(retain)
+    units = case.units(None if retain is case.retain else retain)
     section = case.section
     if "layers" in parts:
         section = case.adapting(calm_layers(case, units))

@@ -89,7 +89,8 @@ def _turn_claim(found: PhaseChanges) -> Claim:
         ci_low=low,
         ci_high=high,
         p=found.change.p,
-        null="a random walk with drift and memory",
+        null="a random walk with drift and memory"
+        + ("; at the edge of what was looked at, so it may lie beyond" if found.is_at_edge else ""),
         # A change that a random walk has as well shows nothing, for or against.
         outcome="holds" if found.change_step is not None else "undecided",
     )
@@ -105,6 +106,7 @@ def _turn_row(found: PhaseChanges) -> Mapping[str, Any]:
             "share": found.change.share,
             "p": found.change.p,
             "memory": found.change.memory,
+            "is_at_edge": found.is_at_edge,
             "n_changes": len(found.changes),
         }
     for rotation in found.rotations:
@@ -228,7 +230,7 @@ def _lag_claims(path: PhaseChanges, onsets: Sequence[BehaviourOnset]) -> list[Cl
     for found in onsets:
         text = f"{found.name} changes after {path.name} turns"
         if found.step is None or path.change_step is None:
-            lacks = "the behaviour did not change" if found.step is None else "no turn was found"
+            lacks = "the behaviour did not change" if found.step is None else "no turn was placed"
             claims.append(_claim(text, f"no lag, as {lacks}", None))
             continue
         lag = onset_lag(
