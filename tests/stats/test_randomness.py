@@ -26,6 +26,9 @@ CALLS = {
     "erosion_recovery": lambda rng: stats.erosion_recovery(
         CONCEPT, {"bias": np.array(AFTER)}, CONCEPT, rng=rng
     ),
+    "recovery_gain": lambda rng: stats.recovery_gain(
+        CONCEPT, {"bias": np.array(AFTER)}, CONCEPT, CONCEPT, rng=rng
+    ),
     "recovered_share": lambda _: stats.recovered_share(CONCEPT, CONCEPT, CONCEPT),
     "mean_erosion": lambda rng: stats.mean_erosion(CONCEPT, {"bias": np.array(AFTER)}, rng=rng),
     "smallest_effect": lambda _: smallest_effect(Design(before=0.85), n=20),

@@ -142,18 +142,16 @@ def recovery_gain(
 ) -> RecoveryGain:
     """How much more the second containment took back, with a paired bootstrap interval.
 
-        gain = (mass(first) - mass(second)) / mass(unlearned)
-
-    with the masses of `erosion_recovery`, all four models on the same resampled prompts.
+    gain = (mass(first) - mass(second)) / mass(unlearned), with the masses of `erosion_recovery`.
 
     Args:
-        aligned: As in `erosion_recovery`.
+        aligned: As in `erosion_recovery`, like all that is not said here.
         unlearned: As there.
         first: The same prompts in the same order, after one contained change.
         second: After another.
-        rng: Source of the resamples.
-        n_resamples: Number of bootstrap resamples of the percentile interval.
-        level: Confidence level in the open interval (0, 1).
+        rng: As there.
+        n_resamples: As there.
+        level: As there.
 
     Raises:
         ValueError: As `erosion_recovery`.

@@ -37,9 +37,9 @@ LAYER_SECONDS = 1e-3
 LOADED = 1e9
 "Bytes of weights a second from disk to device."
 MEASURED = (
-    "measured only on the embedded model, on one processor core: once 1.4 times the time that it "
-    "took and 2.1 times the memory, once off by a factor of 5 on a machine busy with other work; "
-    "never on a GPU"
+    "measured only on the embedded model, on one processor core: training took 0.7 times the "
+    "estimate once, and 4 to 5 times on a machine busy with other work, answers 0.7 times; memory "
+    "above the weights was a half and a quarter of it; never on a GPU"
 )
 "What is known of the error of these estimates (`benchmarks/estimates.py`)."
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "nf4": 0.56}
