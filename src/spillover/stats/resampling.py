@@ -153,9 +153,6 @@ def recovery_gain(
         n_resamples: As there.
         level: As there.
 
-    Raises:
-        ValueError: As `erosion_recovery`.
-
     Example:
         >>> import numpy as np
         >>> refused, gone = np.array([True, True]), np.array([False, False])
