@@ -20,17 +20,18 @@ _SHOWN = 500
 "Characters of one value that a notebook shows."
 
 
+@dataclass(frozen=True)
 class Record:
     """Base of all records: `to_dict`, `from_dict` and how a notebook shows one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dictionary that JSON can hold."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)
 
     @classmethod
     def from_dict(cls: type[RecordType], row: Mapping[str, Any]) -> RecordType:
         """Build the record from a dictionary; keys that are not fields are ignored."""
-        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        names = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in row.items() if key in names})
 
     def _repr_html_(self) -> str:
@@ -38,7 +39,7 @@ class Record:
         style = "text-align:left;white-space:pre-wrap;unicode-bidi:isolate"
         rows = [
             f"<tr><th>{name}</th><td style='{style}'>{_shown(getattr(self, name))}</td></tr>"
-            for name in (field.name for field in fields(self))  # type: ignore[arg-type]
+            for name in (field.name for field in fields(self))
         ]
         return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 

@@ -61,17 +61,9 @@ def test_the_embedded_form_needs_no_file_and_no_judge_elsewhere(name):
     assert config.evaluate.grader is None
 
 
+@pytest.mark.parametrize("scale", [None, "embedded"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_value_that_a_paper_tried_gives_a_study(name):
-    check_grid(name, scale=None)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_embedded_form_s_grid_has_what_can_be_set_there(name):
-    check_grid(name, scale="embedded")
-
-
-def check_grid(name, *, scale):
+def test_every_value_of_a_grid_gives_a_study_in_which_it_stands(name, scale):
     for key, values in load_study(name, scale=scale).grid.items():
         for value in values:
             changed = load_study(name, overrides=[f"{key}={json.dumps(value)}"], scale=scale)

@@ -25,7 +25,10 @@ SETTINGS = TrainingSettings(
 )
 
 
-def run(loaded, folder, *, lora=LoraSettings(rank=1), **options):  # noqa: B008  A frozen record.
+RANK_1 = LoraSettings(rank=1)
+
+
+def run(loaded, folder, *, lora=RANK_1, **options):
     return train(
         loaded,
         schedule(14),

@@ -17,12 +17,12 @@ WATCHING = (  # By its path, as the room imports torch.
 )
 
 
-def wait_until_gone(process_id, *, seconds=10.0):
-    """Wait for the end of a process that is nobody's child any more."""
+def ends(process_id, *, seconds=10.0):
+    """Say whether a process that is nobody's child any more ends in time."""
     end = time.monotonic() + seconds
     while is_running(process_id) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not is_running(process_id)
+    return not is_running(process_id)
 
 
 def test_a_command_s_words_and_code_come_back_and_it_is_waited_for():
@@ -61,7 +61,7 @@ def test_a_process_whose_waiting_process_was_killed_ends_itself():
         assert is_running(watching)
         waiting.send_signal(signal.SIGKILL)
         waiting.wait()
-        wait_until_gone(watching)
+        assert ends(watching)
 
 
 def test_a_process_whose_launcher_was_killed_ends_itself():
@@ -75,7 +75,7 @@ def test_a_process_whose_launcher_was_killed_ends_itself():
     watching = int(launched.stdout.readline())
     launched.kill()
     launched.wait()
-    wait_until_gone(watching)
+    assert ends(watching)
     launched.stdout.close()
 
 

@@ -1,5 +1,6 @@
 """`spillover dynamics`: organism, phases, resistance and rebound."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -105,17 +106,15 @@ def phases(
             every=measure_every,
         )
     )
-    with resumable(), user_values():
-        quiet_libraries()
-        page = write_phases(
-            checkpoints,
-            out,
-            settings=PhaseSettings(ks=places, min_distance=min_distance, skip=skip, seed=seed),
-            metrics=metrics,
-            behaviours=behaviour,
-            measuring=measuring,
-        )
-    say(f"page: {page.resolve()}")
+    _write(
+        write_phases,
+        checkpoints,
+        out,
+        settings=PhaseSettings(ks=places, min_distance=min_distance, skip=skip, seed=seed),
+        metrics=metrics,
+        behaviours=behaviour,
+        measuring=measuring,
+    )
 
 
 @dynamics_app.command()
@@ -154,16 +153,8 @@ def resistance(
         batch_size=batch_size,
         how=how,
     )
-    with resumable(), user_values():
-        quiet_libraries()
-        page = write_resistance(
-            model,
-            out,
-            load_options={"dtype": dtype, "device": device},
-            data=data,
-            settings=settings,
-        )
-    say(f"page: {page.resolve()}")
+    load_options = {"dtype": dtype, "device": device}
+    _write(write_resistance, model, out, load_options=load_options, data=data, settings=settings)
 
 
 @dynamics_app.command()
@@ -211,15 +202,15 @@ def rebound(
         batch_size=batch_size,
         how=how,
     )
+    load_options = {"dtype": dtype, "device": device}
+    _write(write_rebound, model, out, load_options=load_options, data=data, settings=settings)
+
+
+def _write(write: Callable[..., Path], *arguments: object, **options: object) -> None:
+    """Make a page, with a user's mistakes said in words, and say where it is."""
     with resumable(), user_values():
         quiet_libraries()
-        page = write_rebound(
-            model,
-            out,
-            load_options={"dtype": dtype, "device": device},
-            data=data,
-            settings=settings,
-        )
+        page = write(*arguments, **options)
     say(f"page: {page.resolve()}")
 
 

@@ -14,7 +14,7 @@ from spillover.report.audit_findings import ROW_CHANGES, AuditFindings, AuditRow
 from spillover.report.audit_words import answer
 from spillover.report.downloads import saved
 from spillover.report.page import flat_items, page_environment
-from spillover.report.rows_script import row_script, rows_block
+from spillover.report.rows_script import row_browser
 
 
 def render_audit(findings: AuditFindings, rows: Sequence[AuditRow]) -> str:
@@ -24,7 +24,6 @@ def render_audit(findings: AuditFindings, rows: Sequence[AuditRow]) -> str:
         findings: What the audit says.
         rows: Both models' answers, side by side.
     """
-    script, script_hash = row_script()
     template = page_environment().get_template("audit.html.j2")
     figures = audit_figures(findings)
     return template.render(
@@ -33,8 +32,7 @@ def render_audit(findings: AuditFindings, rows: Sequence[AuditRow]) -> str:
         figures={name: Markup(svg) for name, svg in figures.items()},
         downloads=saved(figures, audit_tables(findings)),
         changes=ROW_CHANGES,
-        n_rows=len(rows),
-        rows=rows_block(
+        **row_browser(
             [
                 (
                     row.id,
@@ -51,8 +49,6 @@ def render_audit(findings: AuditFindings, rows: Sequence[AuditRow]) -> str:
         ),
         moved=moved_layers(findings),
         settings=tuple(flat_items(findings.settings)),
-        script=script,
-        script_hash=script_hash,
     )
 
 

@@ -18,6 +18,17 @@ LONGEST = 20_000
 "Characters of one text that are shown; the whole is in the completions' files."
 
 
+def row_browser(rows: Sequence[Sequence[str]]) -> dict[str, object]:
+    """Return what a page's template needs to show rows: the block, their number, the script."""
+    script, script_hash = row_script()
+    return {
+        "rows": rows_block(rows),
+        "n_rows": len(rows),
+        "script": script,
+        "script_hash": script_hash,
+    }
+
+
 def row_script() -> tuple[Markup, str]:
     """Return the script that shows rows, and its SHA-256 for the content security policy."""
     script = resources.files("spillover.report").joinpath("rows.js").read_text(encoding="utf-8")

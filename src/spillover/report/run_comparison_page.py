@@ -14,7 +14,7 @@ from spillover.report.audit_findings import ROW_CHANGES
 from spillover.report.downloads import saved
 from spillover.report.drawing import BLUE, GREY, ORANGE, add_legend, draw_svg, light_grid
 from spillover.report.page import page_environment
-from spillover.report.rows_script import row_script, rows_block
+from spillover.report.rows_script import row_browser
 from spillover.report.run_comparison import (
     RunAnswer,
     RunComparison,
@@ -38,7 +38,6 @@ def render_comparison(found: RunComparison, answers: Sequence[RunAnswer]) -> str
         answers: What each model said in both runs, side by side.
     """
     figures = comparison_figures(found)
-    script, script_hash = row_script()
     return (
         page_environment()
         .get_template("compare.html.j2")
@@ -48,8 +47,7 @@ def render_comparison(found: RunComparison, answers: Sequence[RunAnswer]) -> str
             figures={name: Markup(svg) for name, svg in figures.items()},
             downloads=saved(figures, comparison_tables(found)),
             changes=ROW_CHANGES,
-            n_rows=len(answers),
-            rows=rows_block(
+            **row_browser(
                 [
                     (
                         row.id,
@@ -65,8 +63,6 @@ def render_comparison(found: RunComparison, answers: Sequence[RunAnswer]) -> str
                     for row in answers
                 ]
             ),
-            script=script,
-            script_hash=script_hash,
         )
     )
 

@@ -137,7 +137,7 @@ def _as_record(row: object, kind: type[RecordType], *, where: str) -> RecordType
         raise DataError(f"{where}: a {type(row).__name__}; each row must be an object")
     needed = [
         field.name
-        for field in fields(kind)  # type: ignore[arg-type]
+        for field in fields(kind)
         if field.default is MISSING and field.default_factory is MISSING
     ]
     if missing := [name for name in needed if name not in row]:

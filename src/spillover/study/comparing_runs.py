@@ -130,7 +130,7 @@ def _by_concept(by_seed: Sequence[Sequence[RunChange]]) -> list[list[RunChange]]
     ]
 
 
-def _difference(name: str, changes: Sequence[RunChange]) -> RunDifference:
+def _difference(name: str, changes: Sequence[RunChange], *, unit: str = "prompts") -> RunDifference:
     """Sum up the seeds of one model on one concept."""
     row = _summed([change.comparison for change in changes])
     return RunDifference(
@@ -145,7 +145,7 @@ def _difference(name: str, changes: Sequence[RunChange]) -> RunDifference:
         p=row.p,
         p_holm=row.p,
         n=row.n,
-        unit="prompts" if len(changes) == 1 else "seeds",
+        unit=unit if len(changes) == 1 else "seeds",
         is_paired=all(change.is_paired for change in changes),
         n_left_out=max(change.n_left_out for change in changes),
     )
@@ -169,43 +169,21 @@ def _corrected(rows: list[RunDifference], metric: str) -> list[RunDifference]:
 
 def _capability(name: str, pairs: Sequence[Pair]) -> list[RunDifference]:
     """Compare the choices at the questions, where both were asked the same."""
-    rows = []
-    values: list[tuple[float, float]] = []
+    changes = []
     for number, (one, other) in enumerate(pairs):
         asked = [[(a.id, a.subject) for a in model.answers] for model in (one, other)]
         if not asked[0] or asked[0] != asked[1]:
             continue
-        rows.append(
-            compare_capability(
-                one.answers,
-                other.answers,
-                before_name="first",
-                after_name="second",
-                seed=number,
-            )
+        row = compare_capability(
+            one.answers, other.answers, before_name="first", after_name="second", seed=number
         )
-        shares = [sum(a.is_correct for a in m.answers) / len(m.answers) for m in (one, other)]
-        values.append((shares[0], shares[1]))
-    if not rows:
-        return []
-    row = _summed(rows)
-    return [
-        RunDifference(
-            model=name,
-            metric=row.metric,
-            concept=row.concept,
-            first=_mean([first for first, _ in values]),
-            second=_mean([second for _, second in values]),
-            delta=row.delta,
-            ci_low=row.ci_low,
-            ci_high=row.ci_high,
-            p=row.p,
-            p_holm=row.p,
-            n=row.n,
-            unit="questions" if len(rows) == 1 else "seeds",
-            is_paired=True,
+        first, second = (
+            sum(a.is_correct for a in m.answers) / len(m.answers) for m in (one, other)
         )
-    ]
+        changes.append(
+            RunChange(comparison=row, is_paired=True, first=first, second=second, n_left_out=0)
+        )
+    return [_difference(name, changes, unit="questions")] if changes else []
 
 
 def _settings(first: RunSide, second: RunSide) -> tuple[tuple[str, str, str], ...]:

@@ -17,11 +17,11 @@ from spillover.analysis.entanglement import entanglement
 from spillover.analysis.states import collect_states, prompt_tokens
 from spillover.data.concepts import BENIGN
 from spillover.errors import DataError
-from spillover.models.architecture import Architecture
 from spillover.records import Example
 from spillover.study.context import Context
 from spillover.training.containment_data import equal_shares, shares_by_erosion
 from spillover.training.containment_subspaces import (
+    linear_modules,
     linear_weight,
     orthonormal_basis,
     output_modules,
@@ -158,7 +158,7 @@ def alignment_projectors(
         path: alignment_projector(
             linear_weight(loaded.model, path), linear_weight(base, path), rank=rank
         )
-        for path in linear_paths(loaded.model, loaded.architecture, layers)
+        for path in linear_modules(loaded.model, loaded.architecture, layers)
     }
 
 
@@ -171,17 +171,3 @@ def safe_lora_projectors(
         path: safe_lora_projector(linear_weight(loaded.model, path), linear_weight(base, path))
         for path in modules
     }
-
-
-def linear_paths(model: object, architecture: Architecture, layers: Sequence[int]) -> list[str]:
-    """Return the paths of all linear modules of some layers."""
-    found = []
-    for index in layers:
-        prefix = f"{architecture.layers}.{index}"
-        names = architecture.layer(model, index).named_modules()  # type: ignore[arg-type]
-        found += [
-            f"{prefix}.{name}"
-            for name, _ in names
-            if name.split(".")[-1] in architecture.linear_modules
-        ]
-    return found

@@ -13,7 +13,7 @@ from spillover.data.prompt_sets import load_examples
 from spillover.models.loading import load_model
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.training import TrainingSettings, make_objective, train
-from spillover.training.batching import forget_retain_schedule
+from spillover.training.batching import supervised_schedule
 from spillover.training.dense_checkpoints import DenseCheckpoints
 from spillover.training.organisms import organism_adapter
 
@@ -54,13 +54,8 @@ def train_densely(
     loaded = load_model(model, **load_options)
     train(
         loaded,
-        forget_retain_schedule(
-            [],
-            {"examples": examples},
-            n_units=steps * examples_per_step,
-            retain_per_forget=1,
-            group_weights={"examples": 1.0},
-            rng=numpy_generator(seed, "order"),
+        supervised_schedule(
+            examples, n_units=steps * examples_per_step, rng=numpy_generator(seed, "order")
         ),
         objective=make_objective("sft"),
         folder=out,

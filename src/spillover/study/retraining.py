@@ -4,7 +4,7 @@ What the runners of elasticity share. Knows nothing of what is positive or negat
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 
 from spillover.generation import GenerationSettings
 from spillover.generation.hf import HFGenerator
-from spillover.models.adapters import apply_adapter
 from spillover.models.loading import LoadedModel, load_model
 from spillover.models.logprobs import dataset_logprobs
+from spillover.models.merged import with_adapter
 from spillover.records import Example, Prompt, Record
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.training import LoraSettings, TrainingSettings, make_objective, train
-from spillover.training.batching import forget_retain_schedule
+from spillover.training.batching import supervised_schedule
 from spillover.training.dense_checkpoints import DenseCheckpoints
 
 
@@ -64,13 +64,8 @@ def fine_tune(
     """
     if (folder / "adapter_model.safetensors").is_file():
         return folder
-    units = forget_retain_schedule(
-        [],
-        {"examples": list(examples)},
-        n_units=steps * how.examples_per_step,
-        retain_per_forget=1,
-        group_weights={"examples": 1.0},
-        rng=numpy_generator(seed, "order"),
+    units = supervised_schedule(
+        examples, n_units=steps * how.examples_per_step, rng=numpy_generator(seed, "order")
     )
     settings = TrainingSettings(
         steps=steps,
@@ -98,10 +93,7 @@ def model_with(
     """Return a model with adapters merged into it, one after the other."""
     loaded = load_model(source, **load_options)
     for folder in adapters:
-        merged = apply_adapter(
-            loaded.model, folder, base_fingerprint=loaded.weights_fingerprint
-        ).eval()
-        loaded = replace(loaded, model=merged.to(loaded.device).requires_grad_(False))
+        loaded = with_adapter(loaded, folder)
     return loaded
 
 

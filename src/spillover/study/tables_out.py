@@ -132,10 +132,10 @@ def _write_csv(path: Path, frame: "pd.DataFrame") -> Path:
     return path
 
 
-def _is_missing(value: object) -> bool:
+def _is_missing(value: Any) -> bool:
     import pandas as pd
 
-    return bool(pd.api.types.is_scalar(value)) and bool(pd.isna(value))  # type: ignore[call-overload]
+    return bool(pd.api.types.is_scalar(value)) and bool(pd.isna(value))
 
 
 def _write_parquet(path: Path, frame: "pd.DataFrame") -> Path:

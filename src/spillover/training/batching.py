@@ -77,6 +77,20 @@ def forget_retain_schedule(
     return units
 
 
+def supervised_schedule(
+    examples: Sequence[Example], *, n_units: int, rng: np.random.Generator
+) -> list[TrainingUnit]:
+    """Return `n_units` units of one response to learn each, gone through as above."""
+    return forget_retain_schedule(
+        [],
+        {"examples": examples},
+        n_units=n_units,
+        retain_per_forget=1,
+        group_weights={"examples": 1.0},
+        rng=rng,
+    )
+
+
 def split_units(units: Sequence[TrainingUnit], *, parts: int) -> list[TrainingUnit]:
     """Split units without a forget example into equal ones, so that processes can share them.
 

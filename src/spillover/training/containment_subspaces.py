@@ -4,7 +4,7 @@ A subspace has to leave something: rank 0 contains nothing and full rank forbids
 both are errors.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -115,6 +115,17 @@ def output_modules(model: Any, architecture: Architecture, layers: Sequence[int]
     whose name is that of an output projection.
     """
     names = ("o_proj", "out_proj", "c_proj", "dense", "down_proj", "dense_4h_to_h", "fc2")
+    return _modules_named(names, model, architecture, layers)
+
+
+def linear_modules(model: Any, architecture: Architecture, layers: Sequence[int]) -> list[str]:
+    """Return the paths of all linear modules of some layers."""
+    return _modules_named(architecture.linear_modules, model, architecture, layers)
+
+
+def _modules_named(
+    names: Collection[str], model: Any, architecture: Architecture, layers: Sequence[int]
+) -> list[str]:
     found = []
     for index in layers:
         layer = architecture.layer(model, index)
