@@ -192,7 +192,7 @@ def test_a_process_that_fails_ends_the_stage_with_its_own_error(collected, monke
 
     def failing(command, *, on_wait):
         failure = {"error": "ModelError", "message": "no such layer"}
-        write_json(Path(command[-1]) / "failure.json", failure)
+        write_json(Path(command[-2]) / "failure.json", failure)
         return Ended(1, "")
 
     monkeypatch.setattr(jobs, "run_command", failing)

@@ -128,7 +128,7 @@ def test_weights_in_four_bits_are_not_trained_themselves(base_folder, tmp_path):
 def test_a_process_that_fails_leaves_its_reason(base_folder, tmp_path, monkeypatch):
     made = job(base_folder, "npo", adapter=LoraSettings(rank=2, layers=(9,)))
     write_job(tmp_path, made, schedule(24))
-    monkeypatch.setattr(sys, "argv", ["jobs", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["jobs", str(tmp_path), "1"])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
@@ -182,8 +182,20 @@ def test_two_launches_on_one_machine_do_not_meet_at_one_port(tmp_path, monkeypat
 def test_a_launch_that_fails_says_why(tmp_path, monkeypatch):
     # Fails before any process starts: a configuration that is no mapping.
     (tmp_path / "mine.yaml").write_text("[]")
-    with pytest.raises(TrainingError, match=r"launch .*mine\.yaml': a process ended without"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: no configuration of accelerate launch"):
         launch_job(tmp_path, launch=str(tmp_path / "mine.yaml"))
+
+
+def test_a_configuration_that_starts_fewer_processes_than_it_says_is_refused(base_folder, tmp_path):
+    write_job(tmp_path, job(base_folder, "npo"), schedule(24))
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        launch_config("cpu")
+        .read_text()
+        .replace("distributed_type: MULTI_GPU", "distributed_type: MULTI_CPU")
+    )
+    with pytest.raises(ConfigError, match="1 process was started in place of 2"):
+        launch_job(tmp_path, launch=str(path))
 
 
 def test_a_folder_without_a_job_is_refused(tmp_path):
@@ -198,7 +210,7 @@ def test_the_launch_configurations_that_come_with_the_package_are_all_readable()
     assert names == ["cpu", "ddp", "fsdp2", "zero2", "zero3"]
     kinds = {n: load_config_from_file(str(launch_config(n))).distributed_type for n in names}
     assert {name: str(kind).rpartition(".")[2] for name, kind in kinds.items()} == {
-        "cpu": "MULTI_CPU",
+        "cpu": "MULTI_GPU",
         "ddp": "MULTI_GPU",
         "fsdp2": "FSDP",
         "zero2": "DEEPSPEED",

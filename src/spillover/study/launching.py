@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spillover.errors import ConfigError
-from spillover.files import read_yaml
 from spillover.memory import release_freed_memory
 from spillover.study.context import Context
 from spillover.study.sections import TrainingSection
@@ -44,16 +43,10 @@ def launch_plan(section: TrainingSection) -> LaunchPlan:
     Raises:
         ConfigError: If there is none, it is no configuration, or it is for several machines.
     """
-    from spillover.training.jobs import launch_config
+    from spillover.training.jobs import launch_config, launch_settings
 
     assert section.launch is not None
-    path = launch_config(section.launch)
-    found = read_yaml(path)
-    if not isinstance(found, dict) or not isinstance(found.get("num_processes"), int):
-        raise ConfigError(
-            f"{path}: no configuration of accelerate launch, which says `num_processes`; write one "
-            f"with `accelerate config --config_file {path}`"
-        )
+    path, found = launch_config(section.launch), launch_settings(section.launch)
     if found.get("num_machines", 1) != 1:
         raise ConfigError(
             f"{path}: num_machines is {found['num_machines']}, but a study starts processes on its "

@@ -111,9 +111,7 @@ def _collect_stage(config: StudyConfig, folder: RunFolder) -> Stage:
         name="collect",
         inputs={
             **model_inputs(config.model),
-            "max_new_tokens": config.collect.max_new_tokens,
-            "benign_tokens": config.collect.benign_tokens,
-            "retain_limit": config.collect.retain_limit,
+            **config.collect.model_dump(exclude={"min_forget"}),
             "targets": config.targets,
             "seed": config.seeds[0],
             "judge": [judge_inputs(evaluate.judge), evaluate.deflection_is_refusal],

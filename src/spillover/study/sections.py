@@ -287,7 +287,12 @@ class UnlearnSection(TrainingSection):
 class CollectSection(Section):
     """Collecting the aligned model's own refusals and benign answers."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"temperature"})
+
     max_new_tokens: int = Field(default=32, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0)
+    """Of the targets' refusals. Greedy decoding shows a model's one or two likeliest wordings, and
+    once these are unlearned it refuses in its third; sampling at 1 shows them all."""
     benign_tokens: int | None = Field(default=None, ge=1)
     "Tokens of each benign answer that are kept, once it was judged; null for all."
     min_forget: int = Field(default=16, ge=1)

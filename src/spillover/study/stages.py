@@ -60,8 +60,9 @@ def generate(
     name: str,
     max_new_tokens: int,
     title: str,
+    temperature: float = 0.0,
 ) -> list[Completion]:
-    """Generate greedily with progress, keeping what is done in the run's cache."""
+    """Generate, greedily at temperature 0, with progress; the run's cache keeps what is done."""
     from spillover.generation.hf import HFGenerator
 
     return generate_by(
@@ -71,6 +72,7 @@ def generate(
         source=loaded.fingerprint,
         max_new_tokens=max_new_tokens,
         title=title,
+        temperature=temperature,
     )
 
 
@@ -82,10 +84,14 @@ def generate_by(
     source: str,
     max_new_tokens: int,
     title: str,
+    temperature: float = 0.0,
 ) -> list[Completion]:
     """Generate as `generate` does, by whatever generator; `source` is its identity."""
     settings = GenerationSettings(
-        max_new_tokens=max_new_tokens, batch_size=context.config.evaluate.batch_size
+        max_new_tokens=max_new_tokens,
+        batch_size=context.config.evaluate.batch_size,
+        temperature=temperature,
+        seed=context.config.seeds[0] if temperature else 0,
     )
     with context.reporter.task(title, total=len(prompts)) as advance:
         return generate_cached(
@@ -183,8 +189,8 @@ def training_prompts(context: Context) -> tuple[Prompt, ...]:
     return split_held_out(prompts, n=0 if select is None else select.held_out).training
 
 
-def _prompts_to_collect(context: Context) -> list[Prompt]:
-    """Return all training prompts of the targets, and `retain_limit` drawn of every other set."""
+def _prompts_to_collect(context: Context) -> tuple[list[Prompt], list[Prompt]]:
+    """Return the targets' training prompts, and `retain_limit` drawn of every other set."""
     config = context.config
     sets: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in training_prompts(context):
@@ -193,20 +199,30 @@ def _prompts_to_collect(context: Context) -> list[Prompt]:
         rng = numpy_generator(config.seeds[0], "collect", name)
         drawn = sorted(rng.permutation(len(sets[name]))[: config.collect.retain_limit])
         sets[name] = [sets[name][place] for place in drawn]
-    return [prompt for prompts in sets.values() for prompt in prompts]
+    targets = [prompt for name in config.targets for prompt in sets.pop(name, [])]
+    return targets, [prompt for prompts in sets.values() for prompt in prompts]
 
 
 def collect_refusals(context: Context, *, aligned: Path | None) -> None:
     """Write what the aligned model refuses and answers on the training prompts, in its words."""
     section, loaded = context.config.collect, context.load(aligned)
-    completions = generate(
-        context,
-        loaded,
-        _prompts_to_collect(context),
-        name="aligned",
-        max_new_tokens=section.max_new_tokens,
-        title="aligned: collecting refusals",
-    )
+    targets, others = _prompts_to_collect(context)
+    completions = [
+        completion
+        for prompts, temperature, title in (
+            (targets, section.temperature, "aligned: collecting refusals of the targets"),
+            (others, 0.0, "aligned: collecting refusals and answers to retain"),
+        )
+        for completion in generate(
+            context,
+            loaded,
+            prompts,
+            name="aligned",
+            max_new_tokens=section.max_new_tokens,
+            title=title,
+            temperature=temperature,
+        )
+    ]
     kept = []
     for completion, verdict in judged(context, completions):
         refused = is_refusal(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from spillover import errors
 from spillover.errors import ConfigError, DataError, SpilloverError, TrainingError
-from spillover.files import read_json, read_jsonl, write_json, write_jsonl
+from spillover.files import read_json, read_jsonl, read_yaml, write_json, write_jsonl
 from spillover.records import Example, Prompt, Record
 from spillover.training.adapters import AdapterSettings
 from spillover.training.batching import TrainingUnit
@@ -70,6 +70,22 @@ def launch_config(name: str) -> Path:
         known = ", ".join(sorted(found.stem for found in LAUNCH_FILES.glob("*.yaml")))
         raise ConfigError(f"launch {name!r} is not known; choose one of {known}, or give a file")
     return path
+
+
+def launch_settings(name: str) -> dict[str, Any]:
+    """Return what a launch configuration says; `num_processes` is in it.
+
+    Raises:
+        ConfigError: If there is none, or it does not say how many processes.
+    """
+    path = launch_config(name)
+    found = read_yaml(path)
+    if not isinstance(found, dict) or not isinstance(found.get("num_processes"), int):
+        raise ConfigError(
+            f"{path}: no configuration of accelerate launch, which says `num_processes`; write one "
+            f"with `accelerate config --config_file {path}`"
+        )
+    return found
 
 
 def adapter_fields(adapter: AdapterSettings | None) -> dict[str, Any] | None:
@@ -195,7 +211,7 @@ def launch_job(
         report: Told the optimizer steps done.
 
     Raises:
-        ConfigError: If there is no such configuration.
+        ConfigError: If there is no such configuration, or it starts fewer processes than it says.
         SpilloverError: If a process fails: its own error, or a `TrainingError`.
     """
     (folder / _FAILURE).unlink(missing_ok=True)
@@ -204,7 +220,8 @@ def launch_job(
     command += [] if n_processes is None else ["--num_processes", str(n_processes)]
     # Else two launches on one machine would meet at one port.
     command += [] if "--num_machines" in options else ["--main_process_port", "0"]
-    command += [*options, "-m", __name__, str(folder)]
+    expected = n_processes or launch_settings(launch)["num_processes"]
+    command += [*options, "-m", __name__, str(folder), str(expected)]
     ended = run_command(command, on_wait=lambda: report(_steps_done(folder / "metrics.jsonl")))
     if ended.code != 0:
         raise _failure(folder, launch, ended.messages)
@@ -229,9 +246,10 @@ def _failure(folder: Path, launch: str, messages: str) -> SpilloverError:
 def main() -> None:
     """Run the job in the folder that the command line names; leave the reason if it fails."""
     end_with_waiting()
-    folder = Path(sys.argv[1])
+    folder, expected = Path(sys.argv[1]), int(sys.argv[2])
     _take_own_gpu()
     try:
+        _check_processes(expected)
         run_job(folder)
     except (SpilloverError, ValueError) as error:
         write_json(folder / _FAILURE, {"error": type(error).__name__, "message": str(error)})
@@ -240,6 +258,20 @@ def main() -> None:
         import torch
 
         torch.distributed.destroy_process_group()
+
+
+def _check_processes(expected: int) -> None:
+    """Check that there are as many processes as were asked for.
+
+    `accelerate launch` starts a single one, without a word, where a configuration's
+    `distributed_type` does not go with the rest of it.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != expected:
+        raise ConfigError(
+            f"{started} process was started in place of {expected}; give the configuration another "
+            "`distributed_type`, such as MULTI_GPU (with `use_cpu: true` for processors)"
+        )
 
 
 def _take_own_gpu() -> None:
