@@ -148,12 +148,43 @@ def test_full_rank_weights_are_scaled_from_their_start(tmp_path, tiny):
         dense_files(tmp_path),
         measure,
         name="length",
+        source="a norm",
         scales=(1.0, 4.0),
-        journal=tmp_path / "journal.jsonl",
+        out=tmp_path / "lengths.jsonl",
     )
     # 1 + 4 * 0.5 = 3 times as long
     assert found[1].values[:, 0] == pytest.approx([start.norm().item(), 3 * start.norm().item()])
     assert torch.equal(tiny.model.get_parameter(name), start)
+
+
+def test_what_was_measured_is_not_measured_again_unless_model_or_checkpoint_changed(tmp_path, tiny):
+    def checkpoint(step, value):
+        save_file({name: torch.full_like(start, value)}, tmp_path / f"step-{step:06d}.safetensors")
+
+    def measured(source):
+        seen = []
+
+        def measure(loaded):
+            seen.append(loaded.model.get_parameter(name)[0, 0].item())
+            return {"first": seen[-1]}
+
+        files, out = dense_files(tmp_path), tmp_path / "first.jsonl"
+        made = measure_behaviours(
+            tiny, files, measure, name="first", source=source, scales=(1.0,), out=out
+        )
+        (read,) = load_behaviours(out)
+        np.testing.assert_array_equal(read.values, made[0].values)
+        return seen
+
+    name = "model.layers.0.mlp.down_proj.weight"
+    start = tiny.model.get_parameter(name).detach()
+    for step, value in ((0, 0.0), (5, 1.0), (9, 2.0)):
+        checkpoint(step, value)
+    assert measured("a model") == [0.0, 1.0, 2.0]
+    assert measured("a model") == []
+    checkpoint(5, 4.0)
+    assert measured("a model") == [4.0]
+    assert measured("another") == [0.0, 4.0, 2.0]
 
 
 def test_items_that_were_not_measured_everywhere_are_refused(tmp_path):

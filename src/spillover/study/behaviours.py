@@ -15,7 +15,14 @@ import torch
 from jaxtyping import Float
 
 from spillover.errors import DataError
-from spillover.files import append_jsonl, read_journal, read_jsonl
+from spillover.files import (
+    append_jsonl,
+    file_fingerprint,
+    fingerprint,
+    read_journal,
+    read_jsonl,
+    write_jsonl,
+)
 from spillover.models.live_adapters import replaced_weights, scaled_adapter
 from spillover.models.loading import LoadedModel
 from spillover.training.dense_checkpoints import read_checkpoint_tensors
@@ -85,15 +92,16 @@ def measure_behaviours(
     measure: Measure,
     *,
     name: str,
+    source: str,
     scales: Sequence[float],
-    journal: Path,
+    out: Path,
     every: int = 1,
     report: Callable[[str], None] = lambda _line: None,
 ) -> list[Behaviour]:
     """Put checkpoint after checkpoint into a model and measure it at each scale.
 
     An adapter is scaled as in 2506.11613, section 4.3; full-rank weights move on from the first
-    checkpoint by that factor.
+    checkpoint by that factor. A call that was stopped goes on from the journal beside `out`.
 
     Args:
         loaded: The model of the checkpoints; with a live adapter where these are of one. As it was
@@ -101,28 +109,32 @@ def measure_behaviours(
         files: Step -> checkpoint, from `dense_files`.
         measure: One number an item, the same items every time.
         name: What is measured.
+        source: Identity of the model and of what is measured; another one measures all anew.
         scales: 1, 5 and 10 in the paper.
-        journal: Gets a row for each value; what is there already is not measured again.
+        out: Gets a row for each value, as `load_behaviours` reads them.
         every: Measure every n-th checkpoint; first and last are always measured.
         report: Told what was done.
     """
+    journal = out.with_suffix(".journal")
     places = list(files)
-    chosen = [*dict.fromkeys([*places[::every], places[-1]])]
-    done = {(row["step"], row["scale"]) for row in read_journal(journal)}
-    start = read_checkpoint_tensors(files[places[0]])
-    for step in chosen:
+    known = {row["key"]: row["values"] for row in read_journal(journal)}
+    start, first = read_checkpoint_tensors(files[places[0]]), file_fingerprint(files[places[0]])
+    rows = []
+    for step in dict.fromkeys([*places[::every], places[-1]]):
+        measured = [source, first, file_fingerprint(files[step])]
         for scale in scales:
-            if (step, scale) in done:
-                continue
-            with _at(loaded, start, read_checkpoint_tensors(files[step]), scale=scale):
-                values = measure(loaded)
-            rows = [
+            key = fingerprint([*measured, scale])
+            if key not in known:
+                with _at(loaded, start, read_checkpoint_tensors(files[step]), scale=scale):
+                    known[key] = dict(measure(loaded))
+                append_jsonl(journal, [{"key": key, "values": known[key]}])
+            rows += [
                 {"name": name, "scale": scale, "step": step, "item": item, "value": value}
-                for item, value in values.items()
+                for item, value in known[key].items()
             ]
-            append_jsonl(journal, rows)
         report(f"step {step}: measured")
-    return behaviours_of(read_journal(journal), where=str(journal))
+    write_jsonl(out, rows)
+    return behaviours_of(rows, where=str(out))
 
 
 @contextmanager

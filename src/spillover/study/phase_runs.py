@@ -18,7 +18,7 @@ from spillover.analysis.trajectories import Trajectory, trajectory, update_traje
 from spillover.data.suites.answer_pairs import answer_pairs, bundled_answer_pairs
 from spillover.errors import DataError
 from spillover.evaluation.alignment_probes import pair_margins
-from spillover.files import read_journal, write_json
+from spillover.files import fingerprint, read_journal, write_json
 from spillover.models.live_adapters import with_live_adapter
 from spillover.models.loading import LoadedModel, load_model
 from spillover.records import Record
@@ -224,8 +224,9 @@ def _measure(
         files,
         measure,
         name=MARGIN,
+        source=fingerprint([loaded.fingerprint, *(pair.to_dict() for pair in pairs)]),
         scales=measuring.scales,
-        journal=out / "behaviours.jsonl",
+        out=out / "behaviours.jsonl",
         every=measuring.every,
         report=reporter.say,
     )
