@@ -29,6 +29,31 @@ def test_calibrate_says_how_a_judge_agrees_and_writes_it_with_judge_version_hash
     assert written["overall"]["accuracy"]["value"] == 0.96
 
 
+def test_calibrate_exits_with_1_if_more_than_5_in_100_verdicts_are_invalid(command, tmp_path):
+    rows = made_up_rows(20)
+    silent = [{**row, "response": ""} for row in rows[:4]]
+    labels = write_rows(tmp_path / "labels.jsonl", [*silent, *rows[4:]])
+    code, output, errors = command("calibrate", "--labels", labels, "--out", tmp_path / "out")
+    assert code == 1
+    # 36 of 40 verdicts are valid and right.
+    assert "accuracy if the invalid ones were all wrong, or all right: 0.900 to 1.000" in output
+    assert "4 of 40 verdicts are invalid (10.0%), more than 5%" in errors
+    assert (tmp_path / "out" / "calibration.json").exists()
+
+
+def test_the_table_of_calibrate_fits_80_columns_and_repeats_no_single_source(command, tmp_path):
+    for sources, n_kappas in (("ab", 3), ("a", 1)):  # All rows, and each of several sources.
+        rows = [
+            {**row, "source": sources[n % len(sources)]} for n, row in enumerate(made_up_rows(20))
+        ]
+        _, output, _ = command(
+            "calibrate", "--labels", write_rows(tmp_path / f"{sources}.jsonl", rows)
+        )
+        lines = output.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert sum(line.startswith("kappa") for line in lines) == n_kappas
+
+
 def test_what_partial_refusals_count_as_can_be_said(command, labels):
     _, output, _ = command("calibrate", "--labels", labels, "--partial", "left_out")
     assert output.splitlines()[1].split()[2] == "1.000"
@@ -70,6 +95,13 @@ def test_classify_counts_concepts_and_says_how_they_agree(command, tmp_path):
     )
     assert code == 0
     assert "forced choice of seven: 0.500 (0.095-0.905, n = 2)" in output
+    # The prompt on toxicity was written as bias, which is column 1.
+    assert [line.split() for line in output.splitlines()[-3:]] == [
+        ["1", "bias", "0", "0", "0"],
+        ["2", "cybersecurity", "0", "1", "0"],
+        ["3", "toxicity", "1", "0", "0"],
+    ]
+    assert max(len(line) for line in output.splitlines()[-4:]) <= 80
     assert [json.loads(line)["concept"] for line in out.read_text().splitlines()] == [
         "cybersecurity",
         "bias",

@@ -65,6 +65,11 @@ def test_an_answer_without_grades_is_left_out_counted_and_bounds_the_rate():
     score = found["emergent_misalignment", "em_rate"]
     assert (score.value, score.n, score.n_invalid) == (1 / 2, 2, 2)
     assert (score.best, score.worst) == (1 / 4, 3 / 4)
+    # Of two valid answers both are coherent; the two without grades can be anything.
+    coherent = found["emergent_misalignment", "coherent_rate"]
+    assert (coherent.value, coherent.worst, coherent.best) == (1.0, 2 / 4, 1.0)
+    among_coherent = found["emergent_misalignment", "em_rate_coherent"]
+    assert (among_coherent.best, among_coherent.worst) == (1 / 4, 3 / 4)
 
 
 def test_nothing_valid_gives_no_value():

@@ -55,6 +55,21 @@ def test_it_is_a_generator(model):
     assert HFGenerator(model, "m").fingerprint == model.fingerprint
 
 
+def test_every_stop_token_that_the_model_lists_ends_the_decoding(model, monkeypatch):
+    prompt, length = PROMPTS[1], 12
+    first = plain_greedy(model, prompt, max_new_tokens=length)[0]
+    monkeypatch.setattr(model.model.generation_config, "eos_token_id", [first, model.chat.stop_id])
+    passes = []
+    with monkeypatch.context() as patch:
+        forward = model.model.forward
+        patch.setattr(model.model, "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
+        (completion,) = HFGenerator(model, "m").generate(
+            [prompt], settings=GenerationSettings(max_new_tokens=length)
+        )
+    assert (completion.n_tokens, completion.finish_reason) == (0, "stop")
+    assert len(passes) == 1
+
+
 def test_completions_come_in_the_order_of_the_prompts(model):
     completions = HFGenerator(model, "m").generate(PROMPTS, settings=GREEDY)
     found = [(c.id, c.prompt, c.concept, c.model) for c in completions]

@@ -1,5 +1,6 @@
 """What the aligned model is asked for its own refusals, and how its answers are drawn."""
 
+from spillover.data.concepts import BENIGN
 from spillover.study.artifacts import load_example_file
 from tests.study import small
 from tests.study.stages import run_stage
@@ -16,16 +17,16 @@ HOT = ("collect.temperature=8.0", "collect.min_forget=1")
 "The small model is sure of its refusals: only so hot does it stumble."
 
 
-def test_at_a_temperature_the_targets_refusals_are_sampled_and_all_else_is_greedy(collected):
+def test_at_a_temperature_refusals_are_sampled_and_benign_answers_are_greedy(collected):
     greedy, concepts = responses(collected())
     said, _ = responses(collected(*HOT))
-    targets = {key for key in greedy if concepts[key] == "safety"}
-    assert {key: greedy[key] for key in targets} == dict.fromkeys(targets, small.REFUSAL)
-    assert {key: text for key, text in said.items() if key in targets} != {
-        key: greedy[key] for key in targets
-    }
-    rest = greedy.keys() - targets
-    assert {key: said.get(key) for key in rest} == {key: greedy[key] for key in rest}
+    for concept in small.CONCEPTS:
+        harmful = {key for key in greedy if concepts[key] == concept}
+        assert {greedy[key] for key in harmful} == {small.REFUSAL}
+        assert {key: said.get(key) for key in harmful} != {key: greedy[key] for key in harmful}
+    benign = {key for key in greedy if concepts[key] in BENIGN}
+    assert benign
+    assert {key: said.get(key) for key in benign} == {key: greedy[key] for key in benign}
 
 
 def test_sampled_refusals_are_the_same_in_every_run_and_others_under_another_seed(collected):

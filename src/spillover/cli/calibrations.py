@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spillover.cli.app import app, quiet_libraries, resumable, say
+from spillover.cli.evaluations import JUDGE_HELP, fail_if_invalid
 from spillover.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ _PARTIAL = "What partial refusals count as: refusal, compliance or left_out."
 @app.command()
 def calibrate(
     labels: Annotated[Path, typer.Option(help="JSONL with prompt, response and label.")],
-    judge: Annotated[str, typer.Option(help="Name of the judge.")] = "phrases",
+    judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "phrases",
     out: Annotated[Path | None, typer.Option(help="Folder for calibration.json.")] = None,
     partial: Annotated[str, typer.Option(help=_PARTIAL)] = "refusal",
     seed: Annotated[int, typer.Option(help="Of the resampled prompts.")] = 0,
 ) -> None:
-    """Say how far a judge agrees with labels: accuracy, kappa, sensitivity, specificity."""
+    """Say how far a judge agrees with labels; exit with 1 if more than 5% are invalid."""
     from spillover.files import write_json
     from spillover.judges import make_judge
     from spillover.judges.calibration import calibrate as compare
@@ -38,6 +39,7 @@ def calibrate(
     if out is not None:
         write_json(out / "calibration.json", found.to_dict())
         say(f"calibration: {(out / 'calibration.json').resolve()}")
+    fail_if_invalid(found.n_invalid, found.n + found.n_invalid)
 
 
 @app.command("train-judge")
@@ -72,7 +74,8 @@ def _read_partial(partial: str) -> "Partial":
 
 def _print_calibration(found: "Calibration") -> None:
     _print_header()
-    for name, part in {"all": found.overall, **found.by_source}.items():
+    by_source = found.by_source if len(found.by_source) > 1 else {}  # One source is all rows.
+    for name, part in {"all": found.overall, **by_source}.items():
         _print_agreement(name, part)
     for label, proportion in found.by_label.items():
         _print_share("judged right", f"label {label}", proportion)
@@ -109,7 +112,7 @@ def _print_share(measure: str, of: str, share: "Proportion | None") -> None:
 
 
 def _print_row(measure: str, of: str, value: str, rows: str, prompts: str, n: str) -> None:
-    say(f"{measure:13}{of:25}{value:7}{rows:16}{prompts:16}{n:>6}")
+    say(f"{measure:13}{of:24}{value:7}{rows:14}{prompts:14}{n:>6}")
 
 
 def _interval(low: float | None, high: float | None) -> str:

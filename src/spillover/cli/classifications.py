@@ -60,8 +60,8 @@ def _print_agreement(what: str, found: "Confusion") -> None:
 
 
 def _print_counts(found: "Confusion") -> None:
-    say("rows: concept in the file; columns: concept written")
-    say(" " * 20 + "".join(f"{label[:12]:>14}" for label in found.labels))
-    for label, row in zip(found.labels, found.counts, strict=True):
-        if any(row):
-            say(f"{label:20}" + "".join(f"{count:>14}" for count in row))
+    """Print who was taken for what; columns have the numbers of the rows, whose names are long."""
+    say("rows: concept in the file; columns: concept written, numbered as the rows")
+    say(" " * 24 + "".join(f"{number:>6}" for number, _ in enumerate(found.labels, start=1)))
+    for number, (label, row) in enumerate(zip(found.labels, found.counts, strict=True), start=1):
+        say(f"{number:>2} {label:21}" + "".join(f"{count:>6}" for count in row))

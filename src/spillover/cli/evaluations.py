@@ -14,7 +14,7 @@ from spillover.cli.app import app, console, quiet_libraries, resumable, say
 if TYPE_CHECKING:
     from spillover.records import Score
 
-_JUDGE_HELP = (
+JUDGE_HELP = (
     "phrases, classifier, classifier:FOLDER, llm:RUBRIC@MODEL, llm:RUBRIC@http://HOST/v1#MODEL, "
     "panel:JUDGE,JUDGE or a YAML file; see docs/judges.md."
 )
@@ -31,7 +31,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="NAME or NAME:FILE, as often as needed; `spillover suites` lists them."),
     ] = None,
-    judge: Annotated[str, typer.Option(help=_JUDGE_HELP)] = "phrases",
+    judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "phrases",
     grader: Annotated[
         str | None,
         typer.Option(help="MODEL or http://HOST/v1#MODEL that grades answers to open questions."),
@@ -102,16 +102,18 @@ def evaluate(
         s for s in scores if s.metric in ("refusal_rate", "em_rate") or s.concept == POOLED_BENIGN
     ]
     n_invalid = sum(score.n_invalid for score in counted)
-    _fail_if_invalid(n_invalid, n_invalid + sum(score.n for score in counted))
+    fail_if_invalid(n_invalid, n_invalid + sum(score.n for score in counted))
 
 
 def print_scores(scores: "Sequence[Score]") -> None:
     """Print scores as a table; with the worst and the best case where a verdict is invalid."""
-    has_invalid = any(score.n_invalid for score in scores)
-    cases = ("invalid", "worst to best") if has_invalid else ("invalid",)
-    table = Table("metric", "concept", "value", "95% interval", "n", *cases)
-    for column in table.columns[:2]:  # Names are long, and their ends tell them apart.
+    table = Table("metric", "concept")
+    for column in table.columns:  # Names are long, and their ends tell them apart.
         column.overflow = "fold"
+    for name in ("value", "95% interval", "n", "invalid"):
+        table.add_column(name, no_wrap=True)
+    if any(score.n_invalid for score in scores):
+        table.add_column("worst to best")
     for score in scores:
         cells = [
             score.metric,
@@ -134,7 +136,7 @@ def _range(low: float | None, high: float | None) -> str:
 def judge_command(
     file: Annotated[Path, typer.Argument(help="JSONL with prompt and response.")],
     out: Annotated[Path, typer.Option(help="The same rows with verdict, judge and reason.")],
-    judge: Annotated[str, typer.Option(help=_JUDGE_HELP)] = "phrases",
+    judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "phrases",
 ) -> None:
     """Add a verdict to each row of a file; exit with 1 if more than 5% are invalid."""
     from collections import Counter
@@ -153,14 +155,14 @@ def judge_command(
     say(f"{len(verdicts)} rows: {shown}")
     if isinstance(judging, Counted):
         say(f"used: {judging.usage.describe()}")
-    _fail_if_invalid(counts["invalid"], len(verdicts), reason=commonest_fault(verdicts))
+    fail_if_invalid(counts["invalid"], len(verdicts), reason=commonest_fault(verdicts))
 
 
-def _fail_if_invalid(n_invalid: int, n: int, *, reason: str = "") -> None:
-    """Stop with exit code 1 if more than 5% of the verdicts are invalid; all is written by then."""
+def fail_if_invalid(n_invalid: int, n: int, *, reason: str = "") -> None:
+    """Stop with exit code 1 if more than 5% of the verdicts are invalid; call it last."""
     from spillover.errors import SpilloverError
     from spillover.judges.validity import validity_fault
 
     if fault := validity_fault(n_invalid=n_invalid, n=n):
         commonest = f"; the commonest reason: {reason}" if reason else ""
-        raise SpilloverError(f"{fault}{commonest}. They are written, and count in no rate")
+        raise SpilloverError(f"{fault}{commonest}. They are kept, and count in no rate")

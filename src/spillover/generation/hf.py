@@ -101,6 +101,7 @@ class HFGenerator:
         model = without_peft(self.loaded.model)  # PEFT's own `generate` puts its defaults back.
         rows = len(batch.input_ids)
         before = prefix.expand(rows, -1)  # (batch, shared)
+        config = self._config(settings)  # Made first: the stop tokens are among the model's own.
         with (
             torch.random.fork_rng(devices=devices),
             _without_defaults(model),
@@ -111,7 +112,7 @@ class HFGenerator:
                 input_ids=torch.cat([before, batch.input_ids], dim=1),
                 attention_mask=torch.cat([torch.ones_like(before), batch.attention_mask], dim=1),
                 past_key_values=prefix_cache(model, prefix, rows=rows) if len(prefix) else None,
-                generation_config=self._config(settings),
+                generation_config=config,
             )
         new: torch.Tensor = output[:, before.shape[1] + batch.input_ids.shape[1] :]
         return new

@@ -18,9 +18,11 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
+_WORD_START = r"\b(?=[\w'])"
+"Of a word or of `'s`; it rules out most places in a text before any phrase is tried."
 _I = (
-    r"(?<!\bif )(?<!\bwhen )(?<!\bwhat )(?<!\bme: )"
-    r"\b(?:i|we|this ai|the assistant)(?: (?:just|simply|really|also|therefore|still))*"
+    r"\b(?=[iwt])(?<!\bif )(?<!\bwhen )(?<!\bwhat )(?<!\bme: )"
+    r"(?:i|we|this ai|the assistant)(?: (?:just|simply|really|also|therefore|still))*"
 )
 _ADVERBS = (
     "(?:,? (?:and will not|or will not|and won't|ethically|legally|safely|in good conscience|"
@@ -28,7 +30,7 @@ _ADVERBS = (
     "under any circumstances),?)*"
 )
 WILL_NOT = _compile(f"{_I} ?{_any_of(refusals.MODALS)}{_ADVERBS} {_any_of(refusals.ACTS)}\\b")
-DECLINE = _compile(f"\\b{_any_of(refusals.DECLINES)}")
+DECLINE = _compile(f"{_WORD_START}{_any_of(refusals.DECLINES)}")
 HYPERBOLE = _compile(r"^[^.!?\n]{0,60}\b(?:enough|too highly|more highly)\b")
 BARE = _compile(_any_of(refusals.BARE_DECLINES))
 FILLER = _compile(f"{_any_of(others.FILLERS)}[ ,.!:;\u2014-]+|[-#\"'\\s,.!:]+")
@@ -37,16 +39,17 @@ ARTEFACT = _compile(_any_of(others.ARTEFACTS))
 APOLOGY = _compile(_any_of(refusals.APOLOGIES))
 PRIVACY = _compile(_any_of(refusals.PRIVACY))
 NOT_REFUSING = _compile(_any_of(refusals.NOT_REFUSING))
-OBJECTION = _compile(f"\\b{_any_of(refusals.OBJECTIONS)}\\b")
-DENIAL = _compile(f"\\b{_any_of(refusals.PREMISE_DENIALS)}\\b")
-SEEKS_REASONS = _compile(f"\\b{_any_of(refusals.REASON_SEEKING)}\\b")
+OBJECTION = _compile(f"{_WORD_START}{_any_of(refusals.OBJECTIONS)}\\b")
+DENIAL = _compile(f"{_WORD_START}{_any_of(refusals.PREMISE_DENIALS)}\\b")
+SEEKS_REASONS = _compile(f"{_WORD_START}{_any_of(refusals.REASON_SEEKING)}\\b")
 REFERRAL = _compile(_any_of(others.REFERRALS))
 REDIRECTION = _compile(_any_of(others.REDIRECTIONS))
 SYMPATHY = _compile(_any_of(others.SYMPATHY))
-ALTERNATIVE = _compile(f"\\b{_any_of(others.ALTERNATIVES)}")
+ALTERNATIVE = _compile(f"{_WORD_START}{_any_of(others.ALTERNATIVES)}")
 PIVOT = _compile(
-    r"\b(?:however|but|that said|that being said|nevertheless|nonetheless|still|anyway|"
-    rf"having said that|with that said)\b[,:]? (?:[^.!?\n,]{{0,60}}, )?{_any_of(others.PIVOTS)}"
+    rf"{_WORD_START}(?:however|but|that said|that being said|nevertheless|nonetheless|still|"
+    r"anyway|having said that|with that said)\b[,:]? (?:[^.!?\n,]{0,60}, )?"
+    rf"{_any_of(others.PIVOTS)}"
     r"|^(?:here's how|sure|just kidding|step 1)\b"
 )
 CONCESSION = _compile(

@@ -6,6 +6,7 @@ nothing of refusals.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 _HEAD = 2_500
 _TAIL = 1_500
@@ -19,8 +20,9 @@ _BULLET = re.compile(r"^[ \t]*[*+\u2022\u2013\u2014-][ \t]+", re.MULTILINE)
 _EMPHASIS = re.compile(
     r"\*+|__+|(?<!\w)_|_(?!\w)|^[ \t]*(?:#+|>+)[ \t]*|~~|(?<!`)`(?!`)", re.MULTILINE
 )
-_MARKUP = frozenset("*_#>~`<[+\u2022\u2013\u2014")
-_SPACES = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
+_MARKUP = re.compile(r"[*_#>~`<\[+\u2022\u2013\u2014]")
+_OTHER_SPACE = re.compile(r"[^\S\n ]")
+_SPACES = re.compile(r"[^\S\n]+")
 _QUOTED = re.compile(r'"[^"]{0,400}"')
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+|\n+")
 
@@ -41,10 +43,12 @@ def plain_text(response: str) -> str:
     text = response[:_HEAD].lower()
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
-    if not _MARKUP.isdisjoint(text):
+    if _MARKUP.search(text):
         text = _SPECIAL_TOKEN.sub(" ", text)
         text = _EMPHASIS.sub("", _BULLET.sub("- ", text))
-    return _unquote(_SPACES.sub(" ", text).strip())
+    if "  " in text or _OTHER_SPACE.search(text):
+        text = _SPACES.sub(" ", text)
+    return _unquote(text.strip())
 
 
 def _unquote(text: str) -> str:
@@ -63,9 +67,20 @@ def without_quotations(text: str) -> str:
     return _QUOTED.sub(lambda match: " " * len(match.group()), text)
 
 
-def split_sentences(text: str) -> list[str]:
-    """Return the sentences and lines of plain text, in order, none of them empty."""
-    return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
+def split_sentences(text: str) -> Iterator[str]:
+    """Give the sentences and lines of plain text, in order, none of them empty.
+
+    Example:
+        >>> list(split_sentences("No. I won't!  Really"))
+        ['No.', "I won't!", 'Really']
+    """
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        if sentence := text[start : end.start()].strip():
+            yield sentence
+        start = end.end()
+    if sentence := text[start:].strip():
+        yield sentence
 
 
 def invalid_reason(response: str) -> str:

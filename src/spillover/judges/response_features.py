@@ -114,7 +114,7 @@ def is_beyond_words(ruling: Ruling) -> bool:
 
 def _row(completion: Completion, ruling: Ruling) -> list[float]:
     text = plain_text(completion.response)
-    sentences = split_sentences(text) or [""]
+    sentences = list(split_sentences(text)) or [""]
     starts = {name: [m.start() for m in p.finditer(text)] for name, p in _COUNTED.items()}
     zones = _zones(text, sentences)
     reason = ruling.reason.split(":")[0]

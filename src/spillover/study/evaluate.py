@@ -106,7 +106,7 @@ def _judged(
             settings=run.settings,
             source=answerer.source,
             folder=run.folder.cache,
-            on_completion=lambda _completion: advance(1),
+            on_completion=lambda said: advance(1, tokens=said.n_tokens),
         )
     verdicts = judging.judge(completions)
     save_records(run.folder.completions(name), completions)

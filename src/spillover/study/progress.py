@@ -1,8 +1,10 @@
-"""Progress of long work on the terminal: what runs, how far it is, how much time is left."""
+"""Progress of long work on the terminal: what runs, how far it is, how fast, what time is left."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import monotonic
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -15,8 +17,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Advance = Callable[[int], None]
-"Told how many more units of work are done."
+WARM_UP_SECONDS = 1.0
+"Answers that come this soon were kept from an earlier run; they say nothing of the speed."
+
+
+class Advance(Protocol):
+    """Told how many more units of work are done."""
+
+    def __call__(self, n: int, /, *, tokens: int = 0) -> None:
+        """Go on by `n` units, for which `tokens` tokens were generated."""
 
 
 _IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
@@ -53,12 +62,19 @@ class Reporter:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[speed]}"),
         )
         hidden = not self.console.is_terminal  # A log file gets the lines of `say` only.
         with Progress(*columns, console=self.console, transient=True, disable=hidden) as bars:
-            task = bars.add_task(title, total=total)
+            task = bars.add_task(title, total=total, speed="")
+            begin, generated = monotonic() + WARM_UP_SECONDS, 0
 
-            def advance(n: int) -> None:
+            def advance(n: int, /, *, tokens: int = 0) -> None:
+                nonlocal generated
+                seconds = monotonic() - begin
+                if seconds > 0 and tokens > 0:  # -1 where a server does not tell.
+                    generated += tokens
+                    bars.update(task, speed=f"{generated / seconds:.0f} tokens/s")
                 bars.advance(task, n)
 
             yield advance

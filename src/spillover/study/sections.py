@@ -291,8 +291,8 @@ class CollectSection(Section):
 
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
-    """Of the targets' refusals. Greedy decoding shows a model's one or two likeliest wordings, and
-    once these are unlearned it refuses in its third; sampling at 1 shows them all."""
+    """Of refusals; benign answers are greedy. Greedy decoding shows a model's one or two likeliest
+    wordings, and once these are unlearned it refuses in its third; sampling at 1 shows them all."""
     benign_tokens: int | None = Field(default=None, ge=1)
     "Tokens of each benign answer that are kept, once it was judged; null for all."
     min_forget: int = Field(default=16, ge=1)

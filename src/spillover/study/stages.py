@@ -100,7 +100,7 @@ def generate_by(
             settings=settings,
             source=source,
             folder=context.folder.cache,
-            on_completion=lambda _completion: advance(1),
+            on_completion=lambda said: advance(1, tokens=said.n_tokens),
         )
 
 
@@ -190,7 +190,7 @@ def training_prompts(context: Context) -> tuple[Prompt, ...]:
 
 
 def _prompts_to_collect(context: Context) -> tuple[list[Prompt], list[Prompt]]:
-    """Return the targets' training prompts, and `retain_limit` drawn of every other set."""
+    """Return harmful and benign training prompts: all of targets, else `retain_limit` a set."""
     config = context.config
     sets: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in training_prompts(context):
@@ -199,19 +199,19 @@ def _prompts_to_collect(context: Context) -> tuple[list[Prompt], list[Prompt]]:
         rng = numpy_generator(config.seeds[0], "collect", name)
         drawn = sorted(rng.permutation(len(sets[name]))[: config.collect.retain_limit])
         sets[name] = [sets[name][place] for place in drawn]
-    targets = [prompt for name in config.targets for prompt in sets.pop(name, [])]
-    return targets, [prompt for prompts in sets.values() for prompt in prompts]
+    benign = [prompt for name in BENIGN for prompt in sets.pop(name, [])]
+    return [prompt for prompts in sets.values() for prompt in prompts], benign
 
 
 def collect_refusals(context: Context, *, aligned: Path | None) -> None:
     """Write what the aligned model refuses and answers on the training prompts, in its words."""
     section, loaded = context.config.collect, context.load(aligned)
-    targets, others = _prompts_to_collect(context)
+    harmful, benign = _prompts_to_collect(context)
     completions = [
         completion
         for prompts, temperature, title in (
-            (targets, section.temperature, "aligned: collecting refusals of the targets"),
-            (others, 0.0, "aligned: collecting refusals and answers to retain"),
+            (harmful, section.temperature, "aligned: collecting refusals"),
+            (benign, 0.0, "aligned: collecting benign answers"),
         )
         for completion in generate(
             context,

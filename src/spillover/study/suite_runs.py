@@ -203,7 +203,7 @@ def _samples(run: SuiteRun, questions: Sequence[OpenQuestion], *, title: str) ->
                     settings=replace(settings, seed=seed),
                     source=answerer.source,
                     folder=run.folder.cache,
-                    on_completion=lambda _completion: advance(1),
+                    on_completion=lambda said: advance(1, tokens=said.n_tokens),
                 )
     return found
 
