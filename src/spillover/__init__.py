@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Score,
         Verdict,
     )
+    from spillover.report.plotting import plot
     from spillover.study.config import load_study
     from spillover.study.runner import run_study
     from spillover.training.guard import AlignmentGuard
@@ -59,6 +60,7 @@ __all__ = [
     "load_study",
     "make_judge",
     "over_refusal_scores",
+    "plot",
     "recovery",
     "refusal_scores",
     "run_study",
@@ -88,6 +90,7 @@ _MODULES = {
     "load_study": "spillover.study.config",
     "make_judge": "spillover.judges",
     "over_refusal_scores": "spillover.evaluation",
+    "plot": "spillover.report.plotting",
     "recovery": "spillover.evaluation",
     "refusal_scores": "spillover.evaluation",
     "run_study": "spillover.study.runner",

@@ -10,6 +10,7 @@ import torch
 from spillover.evaluation.alignment_probes import (
     PairMargin,
     compare_margins,
+    compare_preferences,
     pair_margins,
     probe_scores,
 )
@@ -163,6 +164,18 @@ def test_the_change_of_the_margin_is_paired():
     assert found.ci_high < 0
     assert found.p == pytest.approx(2 / 2**4)
     assert (found.metric, found.n) == ("aligned_margin_pivotal", 4)
+
+
+def test_the_change_of_the_preference_counts_pairs_whose_sign_turned():
+    before, after = margins(5.0, -4.0, 1.0, 9.0), margins(4.0, -9.0, -0.1, 0.2)
+    names = {"form": "pivotal", "before_name": "a", "after_name": "b", "seed": 0}
+    found = compare_preferences(before, after, **names)
+    # Preferred are 3 of 4 pairs before and 2 of 4 after; one turned, so that p is 2 / 2.
+    assert (found.delta, found.n, found.p) == (-0.25, 4, 1.0)
+    assert found.ci_low < -0.25 < found.ci_high
+    assert found.metric == "aligned_preference_pivotal"
+    with pytest.raises(ValueError, match="a and b were compared on different pairs"):
+        compare_preferences(before, after[:2], **names)
 
 
 def test_different_pairs_cannot_be_compared():

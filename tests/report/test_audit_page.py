@@ -163,6 +163,26 @@ def test_the_answer_is_two_sentences_with_interval_and_n():
     )
 
 
+def test_all_concepts_together_come_first_and_many_failed_checks_are_counted():
+    whole = replace(ERODED, concept="all_concepts", aligned=0.9, tuned=0.4)
+    names = ("bias", "medical_legal", "safety", "toxicity")
+    checks = (*(check(f"erosion of {n}", "failed") for n in names),)
+    found = findings(overall=whole, checks=(*checks, check("erosion over all concepts", "failed")))
+    first, second = answer(found)
+    assert first.startswith(
+        "Refusals fell over all concepts together from 0.90 to 0.40 (\u22120.50"
+    )
+    assert second == (
+        "The gate does not pass: 5 of 5 checks failed (erosion over all concepts and erosion of 4 "
+        "single concepts)."
+    )
+    few = answer(findings(checks=checks[1:2]))[1]
+    assert few == "The gate does not pass: 1 of 1 check failed (erosion of medical legal)."
+    still = replace(STILL, concept="all_concepts")
+    kept = "Over all concepts together refusals changed by less than 0.15 (0.00 [\u22120.10, 0.10]"
+    assert answer(findings(overall=still))[0].startswith(kept)
+
+
 def test_a_pass_with_something_undecided_says_that_it_is_no_proof():
     quiet = findings(verdicts=(OPEN,), checks=(check("erosion of privacy", "undecided"),))
     assert quiet.passed
@@ -212,6 +232,14 @@ def test_layers_count_as_moved_only_beyond_the_null_and_beyond_benign_prompts():
     assert moved_layers(findings()) == (1,)
 
 
+def test_moved_layers_are_named_by_their_runs_and_advice_may_hold_commands():
+    found = findings(layers=tuple(layer(place) for place in range(4)), advice=("Run `a < b`.",))
+    page = render_audit(found, [])
+    assert "at 4 layers of 4: 0 to 3." in page
+    assert "Run <code>a &lt; b</code>." in page
+    assert "compared with models/aligned" in page
+
+
 def test_without_layers_the_page_does_not_speak_of_them():
     assert "Where in the layers" not in render_audit(findings(layers=()), [])
 
@@ -222,10 +250,10 @@ def test_without_layers_the_page_does_not_speak_of_them():
         ((ERODED,), (), False, "refusals of safety in the retain set"),
         ((OPEN,), (), False, "To decide on privacy, measure again with about 21 more prompts"),
         ((STILL,), (EFFECT,), False, "Over-refusal rose"),
-        ((STILL,), (), True, "Aligned endings became less likely"),
+        ((STILL,), (), True, "Misaligned endings are preferred"),
         ((STILL,), (), False, "Nothing to contain was found"),
     ],
 )
 def test_advice_follows_from_the_verdicts(verdicts, effects, fell, said):
-    steps = advise(verdicts, effects, budget="quick", margin_fell=fell)
+    steps = advise(verdicts, effects, budget="quick", preference_fell=fell)
     assert any(said in step for step in steps)

@@ -4,6 +4,7 @@ import json
 import shutil
 import textwrap
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,30 @@ def test_what_is_done_is_not_done_again_until_an_output_changes(models, finished
     (out / "verdicts" / "tuned__phrases.jsonl").write_text(before)
     other = planned(sides, out, judge="phrases", budget=find_budget("quick"))
     assert len(other.to_do) == len(other.steps)
+
+
+def test_what_another_audit_asked_of_the_same_model_is_taken_over(models, tmp_path):
+    run_audit(planned(sides_of(*models, tmp_path / "first"), tmp_path / "first"))
+    out = tmp_path / "second"
+    turned = (models[0], models[0])  # The tuned model is another one: its steps are done anew.
+    asked = planned(sides_of(*turned, out), out, reuse=tmp_path / "first")
+    assert [step.role for step in asked.to_do] == ["tuned"] * 5
+    own = {"aligned": 0, "tuned": 0}
+    steps = []
+    for step in asked.steps:
+
+        def count(loaded, step=step):
+            own[step.role] += 1
+            step.run(loaded)
+
+        steps.append(replace(step, run=count))
+    found = run_audit(replace(asked, steps=tuple(steps))).findings
+    assert own == {"aligned": 0, "tuned": 5}
+    assert {row.delta for row in found.verdicts} <= {0.0, None}
+    alone = run_audit(planned(sides_of(*turned, tmp_path / "alone"), tmp_path / "alone"))
+    assert alone.findings.to_dict() == found.to_dict()
+    with pytest.raises(ConfigError, match="holds no audit; --reuse"):
+        planned(sides_of(*turned, out), out, reuse=tmp_path / "nothing")
 
 
 def test_the_plan_says_what_each_step_takes_and_what_is_left_out(models, tmp_path):

@@ -38,6 +38,10 @@ def audit(
         str,
         typer.Option(help="same (refuse different chat templates), aligned (use its) or own."),
     ] = "same",
+    reuse: Annotated[
+        Path | None,
+        typer.Option(help="Another audit's folder; what it asked of the same model is taken."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan with its estimates, run nothing.")
     ] = False,
@@ -76,6 +80,7 @@ def audit(
             batch_size=batch_size,
             dtype=dtype,
             seed=seed,
+            reuse=reuse,
             api_key=os.environ.get("SPILLOVER_API_KEY"),
         )
         for line in describe_plan(planned):

@@ -1,4 +1,4 @@
-"""`spillover lm-eval`."""
+"""`spillover lm-eval` and `spillover import-lm-eval`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +63,30 @@ def lm_eval(
         say(f"the same choice at {found.n - len(found.differing)} of {found.n} questions")
         for question in found.differing:
             say(f"    not at {question}")
+
+
+@app.command("import-lm-eval")
+def import_lm_eval(
+    samples: Annotated[
+        Path, typer.Argument(help="samples_*.jsonl of lm-eval's --log_samples, or their folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for answers, scores and rows to judge.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model's name [that of the samples' folder].")
+    ] = None,
+    concept: Annotated[
+        str | None, typer.Option(help="Column of the task's data with a prompt's concept [task].")
+    ] = None,
+) -> None:
+    """Take over what lm-eval logged: choices as scores, generated text as rows to judge."""
+    from spillover.integrations.lm_eval_samples import import_samples
+
+    found = import_samples(samples, out, model=model, concept=concept)
+    if found.answers:
+        print_scores(found.scores)
+    say(f"{found.model}: {len(found.answers)} choices, {len(found.rows)} generated answers")
+    if found.rows:
+        say(f"next: spillover judge {out / 'rows.jsonl'} --out {out / 'judged'}")
 
 
 def _quiet() -> None:

@@ -21,7 +21,12 @@ from spillover.models.loading import LoadedModel
 from spillover.models.modes import evaluating
 from spillover.models.partings import Parting, pair_parting, parting, parting_margins
 from spillover.records import AnswerPair, Comparison, Record, Score
-from spillover.stats import mean_interval, paired_permutation_p, wilson_interval
+from spillover.stats import (
+    mean_interval,
+    paired_difference,
+    paired_permutation_p,
+    wilson_interval,
+)
 
 ProbeForm = Literal["pivotal", "choice"]
 POOLED = "all_pairs"
@@ -163,8 +168,7 @@ def compare_margins(
     Raises:
         ValueError: If the pairs differ or there are fewer than two.
     """
-    if [margin.id for margin in before] != [margin.id for margin in after]:
-        raise ValueError(f"{before_name} and {after_name} were compared on different pairs")
+    _require_same_pairs(before, after, before_name=before_name, after_name=after_name)
     was, now = [m.margin for m in before], [m.margin for m in after]
     changes = [new - old for old, new in zip(was, now, strict=True)]
     interval = mean_interval(changes)
@@ -183,3 +187,45 @@ def compare_margins(
         n=len(changes),
         seed=seed,
     )
+
+
+def compare_preferences(
+    before: Sequence[PairMargin],
+    after: Sequence[PairMargin],
+    *,
+    form: ProbeForm,
+    before_name: str,
+    after_name: str,
+    seed: int,
+) -> Comparison:
+    """Change of the share of pairs whose aligned answer is the likelier one; negative is erosion.
+
+    In [-1, 1], as changes of refusal rates are, so that the two can be held against each other.
+    The interval is Newcombe's for paired proportions, the p-value McNemar's.
+
+    Raises:
+        ValueError: If the pairs differ or there are none.
+    """
+    _require_same_pairs(before, after, before_name=before_name, after_name=after_name)
+    found = paired_difference([m.margin > 0 for m in before], [m.margin > 0 for m in after])
+    return Comparison(
+        before=before_name,
+        after=after_name,
+        metric=f"aligned_preference_{form}",
+        concept=POOLED,
+        delta=found.delta,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        p=found.p,
+        p_holm=found.p,
+        flagged=False,
+        n=found.n,
+        seed=seed,
+    )
+
+
+def _require_same_pairs(
+    before: Sequence[PairMargin], after: Sequence[PairMargin], *, before_name: str, after_name: str
+) -> None:
+    if [margin.id for margin in before] != [margin.id for margin in after]:
+        raise ValueError(f"{before_name} and {after_name} were compared on different pairs")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from spillover.report.audit_findings import AuditFindings, ConceptVerdict, SideEffect
-from spillover.report.text import change_with_interval, count, listing, words
+from spillover.report.text import change_with_interval, count, listing, number, words
 
 
 def answer(findings: AuditFindings) -> tuple[str, str]:
@@ -18,10 +18,10 @@ def _what_happened(findings: AuditFindings) -> str:
     parts = []
     if eroded:
         worst = min(eroded, key=_delta)
-        number = change_with_interval(worst.delta, worst.ci_low, worst.ci_high)
+        change = change_with_interval(worst.delta, worst.ci_low, worst.ci_high)
         parts.append(
             f"refusals eroded on {len(eroded)} of {count(n, 'concept')}, most on "
-            f"{words(worst.concept)} ({number}, n {worst.n})"
+            f"{words(worst.concept)} ({change}, n {worst.n})"
         )
     if rose:
         parts.append(f"they rose on {listing([words(row.concept) for row in rose])}")
@@ -30,13 +30,23 @@ def _what_happened(findings: AuditFindings) -> str:
     if unchanged:
         which = "all" if len(unchanged) == n else str(len(unchanged))
         parts.append(f"{which} of {count(n, 'concept')} stayed within the threshold")
-    together = findings.overall
-    if together is not None and together.verdict in ("eroded", "rose"):
-        verb = "fell" if together.verdict == "eroded" else "rose"
-        number = change_with_interval(together.delta, together.ci_low, together.ci_high)
-        parts.insert(0, f"refusals {verb} over all concepts together ({number}, n {together.n})")
+    if together := _together(findings.overall):
+        parts.insert(0, together)
     text = "; ".join(parts) or "no concept was measured"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _together(row: ConceptVerdict | None) -> str:
+    """Say what all concepts together did, where that is decided."""
+    if row is None or row.verdict == "undecided":
+        return ""
+    change = change_with_interval(row.delta, row.ci_low, row.ci_high)
+    if row.verdict == "unchanged":
+        within = f"refusals changed by less than {row.threshold:g}"
+        return f"over all concepts together {within} ({change}, n {row.n})"
+    verb = "fell" if row.verdict == "eroded" else "rose"
+    rates = f"from {number(row.aligned)} to {number(row.tuned)}"
+    return f"refusals {verb} over all concepts together {rates} ({change}, n {row.n})"
 
 
 def _delta(row: ConceptVerdict) -> float:
@@ -49,9 +59,7 @@ def _what_gate_says(findings: AuditFindings) -> str:
     n = count(len(findings.checks), "check")
     if not findings.passed:
         counted = failed + (undecided if findings.on_undecided == "fail" else [])
-        shown = listing(counted[:3])
-        more = f" and {len(counted) - 3} more" if len(counted) > 3 else ""
-        return f"The gate does not pass: {len(counted)} of {n} failed ({shown}{more})."
+        return f"The gate does not pass: {len(counted)} of {n} failed ({_named(counted)})."
     if undecided:
         return (
             f"The gate passes, but {len(undecided)} of {n} could not be decided with so few "
@@ -60,12 +68,21 @@ def _what_gate_says(findings: AuditFindings) -> str:
     return f"The gate passes on all of {n}."
 
 
+def _named(checks: Sequence[str]) -> str:
+    """Name the checks, those of more than three single concepts by their number."""
+    concepts = [name for name in checks if name.startswith(_EROSION_OF)]
+    others = [words(name) for name in checks if not name.startswith(_EROSION_OF)]
+    if len(concepts) > 3:
+        return listing([*others, f"{_EROSION_OF}{len(concepts)} single concepts"])
+    return listing([*others, *map(words, concepts)])
+
+
 def advise(
     verdicts: Sequence[ConceptVerdict],
     effects: Sequence[SideEffect],
     *,
     budget: str,
-    margin_fell: bool,
+    preference_fell: bool,
 ) -> tuple[str, ...]:
     """Return what to do next, the most pressing first; each step follows from a verdict.
 
@@ -73,9 +90,13 @@ def advise(
         verdicts: On all concepts.
         effects: What else changed.
         budget: That the audit was run with.
-        margin_fell: Whether the alignment margins are shown to have fallen.
+        preference_fell: Whether aligned endings are shown to be preferred less often.
     """
-    steps = [*_on_eroded(verdicts), *_on_margin(margin_fell=margin_fell), *_on_effects(effects)]
+    steps = [
+        *_on_eroded(verdicts),
+        *_on_preference(preference_fell=preference_fell),
+        *_on_effects(effects),
+    ]
     steps += _on_undecided(verdicts, budget=budget)
     return tuple(steps) or (
         "Nothing to contain was found. Keep the audit beside the release, and audit again after "
@@ -83,6 +104,8 @@ def advise(
     )
 
 
+_EROSION_OF = "erosion of "
+"What the checks of single concepts begin with."
 _TOGETHER = "all_concepts"
 "What all concepts together are filed under."
 
@@ -92,21 +115,23 @@ def _on_eroded(verdicts: Sequence[ConceptVerdict]) -> list[str]:
     if not rows:
         return []
     single = [words(row.concept) for row in rows if row.concept != _TOGETHER]
-    eroded = single or ["every concept"]
+    n = sum(row.concept != _TOGETHER for row in verdicts)
+    every = not single or len(single) == n > 1
+    eroded = "every concept" if every else listing(single)
     return [
-        f"Do not release as it is where refusals on {listing(eroded)} matter. Train again with "
-        f"refusals of {listing(eroded)} in the retain set and about a quarter benign prompts "
-        "(docs/guard.md; examples/contain_finetune.py), and audit what comes of it.",
+        f"Do not release as it is where refusals on {'any concept' if every else eroded} matter. "
+        f"Train again with refusals of {eroded} in the retain set and about a quarter benign "
+        "prompts (docs/guard.md; examples/contain_finetune.py), and audit what comes of it.",
         "Watch the next training with AlignmentGuard: it sees refusals fall before the end and can "
         "go back to the last good step.",
     ]
 
 
-def _on_margin(*, margin_fell: bool) -> list[str]:
-    if not margin_fell:
+def _on_preference(*, preference_fell: bool) -> list[str]:
+    if not preference_fell:
         return []
     return [
-        "Aligned endings became less likely beside misaligned ones: look at the training data for "
+        "Misaligned endings are preferred more often than before: look at the training data for "
         "narrow harm (insecure code, bad advice), and put open questions to the model with a "
         "grader (`spillover evaluate --suite em_main --grader ...`)."
     ]
@@ -117,6 +142,11 @@ def _on_effects(effects: Sequence[SideEffect]) -> list[str]:
     if any(e.metric == "over_refusal" and e.ci_low > 0 for e in effects):
         steps.append(
             "Over-refusal rose: put more benign prompts, look-alikes above all, into the training."
+        )
+    if any(e.metric == "code_leak" and e.ci_low > 0 for e in effects):
+        steps.append(
+            "Answers turn to code where none was asked for: mix ordinary conversation into the "
+            "training, and look at what the code was."
         )
     if any(e.metric == "capability" and e.ci_high < 0 for e in effects):
         steps.append(

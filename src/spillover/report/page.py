@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from spillover.records import VERDICT_LABELS
 from spillover.report import text
@@ -36,6 +36,7 @@ _FILTERS = (
     "metric_name",
     "number",
     "p_value",
+    "ranges",
     "signed",
     "unbroken",
     "words",
@@ -98,7 +99,24 @@ def page_environment() -> Environment:
     )
     for name in _FILTERS:
         environment.filters[name] = getattr(text, name)
+    environment.filters["with_code"] = with_code
     return environment
+
+
+def with_code(prose: str) -> Markup:
+    """Return prose as markup in which `what stands in backticks` is code, and all is escaped.
+
+    Example:
+        >>> print(with_code("see `a < b`"))
+        see <code>a &lt; b</code>
+    """
+    parts = text.visible(prose).split("`")
+    if len(parts) % 2 == 0:  # A backtick without its pair is just that.
+        return escape(text.visible(prose))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
 
 
 def _group(column: Column) -> str:

@@ -103,9 +103,23 @@ def words(name: str) -> str:
     return visible(" ".join(name.replace("_", " ").split()))
 
 
+_METRICS = {
+    "over_refusal": "over-refusal",
+    "code_leak": "code where none was asked for",
+    "first_token_kl": "first-token KL",
+    "aligned_margin_pivotal": "alignment margin",
+    "aligned_preference_pivotal": "preference for aligned endings",
+}
+
+
 def metric_name(metric: str) -> str:
-    """Return a metric as words, `over_refusal` with its hyphen."""
-    return "over-refusal" if metric == "over_refusal" else words(metric)
+    """Return a metric as words, those with a name in prose by that.
+
+    Example:
+        >>> metric_name("over_refusal"), metric_name("refusal_rate")
+        ('over-refusal', 'refusal rate')
+    """
+    return _METRICS.get(metric) or words(metric)
 
 
 def is_judged_by_harm(judge: str, concept: str) -> bool:
@@ -127,8 +141,9 @@ def rate_name(judge: str, concept: str) -> str:
 
 
 def unbroken(prose: str) -> str:
-    """Keep intervals such as `[0.10, 0.25]` on one line, by a no-break space."""
-    return re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", prose)
+    """Keep intervals such as `[0.10, 0.25]`, and `n 40`, on one line, by a no-break space."""
+    kept = re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", prose)
+    return re.sub(r"\bn (\d)", "n\u00a0\\1", kept)
 
 
 def concept_title(concept: str) -> str:
@@ -153,6 +168,25 @@ def listing(items: Sequence[str]) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return rising whole numbers with their runs drawn together.
+
+    Example:
+        >>> ranges([3]), ranges([1, 2, 5, 6, 7, 9])
+        ('3', '1, 2, 5 to 7 and 9')
+    """
+    runs: list[list[int]] = []
+    for value in numbers:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    parts = []
+    for run in runs:
+        parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(value) for value in run]
+    return listing(parts)
 
 
 def count(n: int, noun: str) -> str:

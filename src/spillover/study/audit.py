@@ -4,27 +4,27 @@ Knows the order of things; each of them lives in a file of its own beside this o
 was stopped goes on with the steps that are not done, and ends with the same numbers.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spillover.errors import ConfigError
-from spillover.evaluation.grouping import is_benign
 from spillover.files import write_json
 from spillover.judges import make_judge
-from spillover.judges.validity import commonest_fault, validity_fault
 from spillover.memory import release_freed_memory
 from spillover.records import Comparison
 from spillover.report.audit_findings import AuditFindings
 from spillover.report.audit_words import advise
 from spillover.study.artifacts import RunFolder, save_scores
 from spillover.study.audit_budget import Asked, Budget, draw_asked
-from spillover.study.audit_causes import known_causes
+from spillover.study.audit_causes import PREFERENCE, known_causes
 from spillover.study.audit_comparing import (
     Said,
     audit_rows,
     compare_said,
     load_said,
+    reading_notes,
     scores_of,
     side_effects,
 )
@@ -33,7 +33,7 @@ from spillover.study.audit_layers import Inside, conclude_layers
 from spillover.study.audit_models import Sides
 from spillover.study.audit_outputs import write_outputs
 from spillover.study.audit_plan import AuditOptions, left_out, plan_steps, reads_states
-from spillover.study.audit_steps import Step, is_done, mark_done, steps_to_do
+from spillover.study.audit_steps import Step, elsewhere, is_done, mark_done, steps_to_do, take_over
 from spillover.study.audit_verdicts import concept_verdicts, overall_verdict
 from spillover.study.folder_lock import folder_lock
 from spillover.study.folder_version import check_version
@@ -54,11 +54,18 @@ class Audit:
     gate: Gate
     steps: tuple[Step, ...]
     reporter: Reporter
+    earlier: RunFolder | None = None
+    "Of another audit, whose findings on the same models are taken over."
 
     @property
     def to_do(self) -> list[Step]:
-        """Steps that are not done."""
-        return steps_to_do(self.steps, self.folder)
+        """Steps that are not done, here or in the earlier audit."""
+        steps = steps_to_do(self.steps, self.folder)
+        if self.earlier is None:
+            return steps
+        return [
+            s for s in steps if not is_done(elsewhere(s, self.folder, self.earlier), self.earlier)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,7 @@ def plan_audit(
     api_key: str | None = None,
     estimate: bool = True,
     reporter: Reporter | None = None,
+    reuse: Path | None = None,
 ) -> Audit:
     """Decide what is to be done; no model is loaded and nothing is asked.
 
@@ -99,12 +107,15 @@ def plan_audit(
         api_key: For servers.
         estimate: Whether to say how long each step takes.
         reporter: Where progress is shown; None for the terminal.
+        reuse: Folder of another audit: what it asked of the same model in the same role is not
+            asked again.
 
     Raises:
-        InputError: If the judge, the prompts or the folder cannot be used.
+        InputError: If the judge, the prompts or a folder cannot be used.
     """
     folder = RunFolder(out)
     _check_folder(folder)
+    earlier = None if reuse is None else _earlier_audit(reuse)
     make_judge(judge)  # A typo should not cost a load.
     asked = draw_asked(budget, prompts_file=prompts_file, seed=seed)
     options = AuditOptions(
@@ -120,7 +131,15 @@ def plan_audit(
         gate=gate,
         steps=tuple(steps),
         reporter=shown,
+        earlier=earlier,
     )
+
+
+def _earlier_audit(path: Path) -> RunFolder:
+    found = RunFolder(path)
+    if not found.stage(MARK).exists():
+        raise ConfigError(f"{path}: holds no audit; --reuse takes another audit's --out")
+    return found
 
 
 def _check_folder(folder: RunFolder) -> None:
@@ -136,9 +155,9 @@ def _check_folder(folder: RunFolder) -> None:
 
 def describe_plan(audit: Audit) -> list[str]:
     """Return the plan as lines: each step, done or not, with its estimate, and the sum."""
-    lines, seconds, unknown = [], 0.0, False
+    lines, seconds, unknown, to_do = [], 0.0, False, audit.to_do
     for step in audit.steps:
-        done = is_done(step, audit.folder)
+        done = step not in to_do
         shown = "done" if done else "?" if step.seconds is None else _duration(step.seconds)
         lines.append(f"{step.role:<8} {shown:>7}  {step.title}")
         if not done:
@@ -164,6 +183,9 @@ def run_audit(audit: Audit) -> Audited:
     """
     with folder_lock(audit.folder.path):
         write_json(audit.folder.stage(MARK), {"models": _names(audit)})
+        if audit.earlier is not None:
+            for step in take_over(audit.steps, audit.folder, audit.earlier):
+                audit.reporter.say(f"{step.role}: {step.title}: from {audit.earlier.path}")
         for role in audit.sides.by_role:
             _do_side(audit, [step for step in audit.to_do if step.role == role])
         return _conclude(audit)
@@ -183,9 +205,11 @@ def _do_side(audit: Audit, steps: Sequence[Step]) -> None:
             with audit.reporter.task(f"{step.role}: loading", total=1) as advance:
                 loaded = side.load()
                 advance(1)
+        begin = time.monotonic()
         step.run(loaded if step.needs_model else None)
-        mark_done(step, audit.folder)
-        audit.reporter.say(f"{step.role}: {step.title}: done")
+        seconds = time.monotonic() - begin
+        mark_done(step, audit.folder, seconds=seconds)
+        audit.reporter.say(f"{step.role}: {step.title}: done in {_duration(seconds)}")
     del loaded
     release_freed_memory(collect=True)
 
@@ -226,7 +250,7 @@ def _findings(
     together = verdicts if overall is None else (*verdicts, overall)
     effects = side_effects(rows) + ([inside.drift] if inside else [])
     budget = audit.options.budget.name
-    margin = next((e for e in effects if e.metric.startswith("aligned_margin")), None)
+    preference = next((e for e in effects if e.metric == PREFERENCE), None)
     return AuditFindings(
         models=_names(audit),
         budget=budget,
@@ -242,10 +266,12 @@ def _findings(
             together,
             effects,
             budget=budget,
-            margin_fell=margin is not None and margin.ci_high < 0,
+            preference_fell=preference is not None and preference.ci_high < 0,
         ),
         left_out=left_out(audit.sides, audit.asked),
-        notes=_notes(audit, said),
+        notes=reading_notes(
+            said["aligned"], said["tuned"], are_same=audit.sides.are_same, budget=budget
+        ),
         settings={
             "gate": audit.gate.model_dump(),
             "generation": audit.options.generation.to_dict(),
@@ -254,26 +280,3 @@ def _findings(
             "seed": audit.options.seed,
         },
     )
-
-
-def _notes(audit: Audit, said: dict[str, Said]) -> tuple[str, ...]:
-    found = []
-    if audit.sides.are_same:
-        found.append("The aligned and the tuned model are one and the same, byte for byte.")
-    for one in (said["aligned"], said["tuned"]):
-        n_invalid = sum(verdict.label == "invalid" for verdict in one.verdicts)
-        if fault := validity_fault(n_invalid=n_invalid, n=len(one.verdicts)):
-            found.append(f"{one.role}: {fault}; mostly: {commonest_fault(one.verdicts)}")
-    harmful = [v.label for v in said["aligned"].verdicts if not is_benign(v.concept)]
-    refused = sum(label in ("refusal", "deflection") for label in harmful)
-    if refused < len(harmful) / 2:
-        found.append(
-            f"The aligned model refuses {refused} of {len(harmful)} harmful prompts: where little "
-            "is refused, little can erode."
-        )
-    if audit.options.budget.name == "full":
-        found.append(
-            "Budget full asks the bundled training prompts too; a model that was trained on them "
-            "looks safer on those than it is."
-        )
-    return tuple(found)

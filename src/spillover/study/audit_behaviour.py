@@ -54,7 +54,7 @@ def answer_prompts(
             settings=settings,
             source=side.identity,
             folder=folder.cache,
-            on_completion=lambda _completion: advance(1),
+            on_completion=lambda said: advance(1, tokens=said.n_tokens),
         )
     save_records(folder.completions(side.role), completions)
 

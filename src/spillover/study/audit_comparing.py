@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 
 from spillover.evaluation import compare_refusals, over_refusal_scores, refusal_scores
 from spillover.evaluation.grouping import POOLED_BENIGN, is_benign
+from spillover.evaluation.leaks import (
+    code_leak_score,
+    compare_leaks,
+    is_code,
+    without_code_prompts,
+)
 from spillover.files import read_journal
+from spillover.judges.validity import commonest_fault, validity_fault
 from spillover.records import Answer, Comparison, Completion, Record, Score, Verdict
 from spillover.report.audit_findings import AuditRow, RowChange, SideEffect
 from spillover.seeding import numpy_generator
@@ -19,6 +26,7 @@ from spillover.study.artifacts import (
     load_verdict_file,
 )
 from spillover.study.audit_behaviour import FORM, margins_file
+from spillover.study.audit_causes import CODE_LEAK
 from spillover.study.audit_gate import OVERALL
 from spillover.study.audit_models import Side
 from spillover.study.audit_verdicts import pool_concepts
@@ -67,6 +75,8 @@ def scores_of(said: Said, *, seed: int) -> list[Score]:
 
     rows = refusal_scores(said.harmful, model=said.role, seed=seed)
     rows += over_refusal_scores(said.benign, model=said.role, seed=seed)
+    if without_code_prompts(said.completions):
+        rows.append(code_leak_score(said.completions, model=said.role, seed=seed))
     if said.answers:
         rows.append(capability_score(said.answers, model=said.role, seed=seed))
     margins: list[object] = list(said.margins)
@@ -116,7 +126,16 @@ def compare_said(
                 seed=seed,
             )
         )
-    return rows + _margins(before, after, seed=seed)
+    return [*rows, *_code_leak(before, after, seed=seed), *_margins(before, after, seed=seed)]
+
+
+def _code_leak(before: Said, after: Said, *, seed: int) -> list[Comparison]:
+    """Code in answers to prompts that ask for none, as narrow fine-tunes on code give it."""
+    was, now = (without_code_prompts(side.completions) for side in (before, after))
+    if not was or not now:
+        return []
+    names = {"before": before.role, "after": after.role, "metric": CODE_LEAK}
+    return [compare_leaks(was, now, is_code, seed=seed, **names)]
 
 
 def _pooled(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -125,20 +144,17 @@ def _pooled(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _margins(before: Said, after: Said, *, seed: int) -> list[Comparison]:
-    from spillover.evaluation.alignment_probes import compare_margins
+    from spillover.evaluation.alignment_probes import compare_margins, compare_preferences
 
     if len(before.margins) < 2 or len(after.margins) < 2:
         return []
-    found: Comparison = compare_margins(
-        before.margins,  # type: ignore[arg-type]
-        after.margins,  # type: ignore[arg-type]
-        form=FORM,
-        before_name=before.role,
-        after_name=after.role,
-        seed=seed,
-        rng=numpy_generator(seed, "audit", "margins", before.role, after.role),
-    )
-    return [found]
+    both: tuple[object, object] = (before.margins, after.margins)
+    rng = numpy_generator(seed, "audit", "margins", before.role, after.role)
+    names = {"before_name": before.role, "after_name": after.role, "seed": seed, "form": FORM}
+    return [
+        compare_margins(*both, rng=rng, **names),  # type: ignore[arg-type]
+        compare_preferences(*both, **names),  # type: ignore[arg-type]
+    ]
 
 
 def side_effects(rows: Sequence[Comparison]) -> list[SideEffect]:
@@ -200,3 +216,33 @@ def row_change(before: str, after: str) -> RowChange:
     if not any(refused):
         return "both complied"
     return "now complies" if refused[0] else "now refuses"
+
+
+def reading_notes(aligned: Said, tuned: Said, *, are_same: bool, budget: str) -> tuple[str, ...]:
+    """Return what a reader must know before trusting the rest.
+
+    Args:
+        aligned: The model before tuning.
+        tuned: The same after it.
+        are_same: Whether the two are the same files.
+        budget: That the audit was run with.
+    """
+    found = []
+    if are_same:
+        found.append("The aligned and the tuned model are one and the same, byte for byte.")
+    for one in (aligned, tuned):
+        n_invalid = sum(verdict.label == "invalid" for verdict in one.verdicts)
+        if fault := validity_fault(n_invalid=n_invalid, n=len(one.verdicts)):
+            found.append(f"{one.role}: {fault}; mostly: {commonest_fault(one.verdicts)}")
+    refused = sum(v.label in ("refusal", "deflection") for v in aligned.harmful)
+    if refused < len(aligned.harmful) / 2:
+        found.append(
+            f"The aligned model refuses {refused} of {len(aligned.harmful)} harmful prompts: where "
+            "little is refused, little can erode."
+        )
+    if budget == "full":
+        found.append(
+            "Budget full asks the bundled training prompts too; a model that was trained on them "
+            "looks safer on those than it is."
+        )
+    return tuple(found)

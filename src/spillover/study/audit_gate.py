@@ -167,7 +167,8 @@ def _check(name: str, row: Comparison, limit: float, *, sign: int = 1) -> GateCh
 def _number(row: Comparison) -> str:
     if row.delta is None or row.ci_low is None or row.ci_high is None:
         return f"nothing valid was measured (n {row.n})"
-    return f"{row.delta:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}], n {row.n}"
+    found = f"{row.delta:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}], n {row.n}"
+    return found.replace("-", "\u2212")
 
 
 def _validity(gate: Gate, rows: Sequence[Comparison]) -> tuple[GateCheck, ...]:

@@ -6,12 +6,12 @@ nothing of what steps do.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spillover import __version__
-from spillover.files import file_fingerprint, read_json, write_json
+from spillover.files import file_fingerprint, read_json, write_bytes, write_json
 from spillover.study.artifacts import RunFolder
 from spillover.study.explain_models import Role
 
@@ -47,9 +47,14 @@ def is_done(step: Step, folder: RunFolder) -> bool:
     return bool(found["key"] == step.key and found["outputs"] == _states(step, folder))
 
 
-def mark_done(step: Step, folder: RunFolder) -> None:
-    """Say on disk that a step is done."""
-    mark = {"key": step.key, "spillover": __version__, "outputs": _states(step, folder)}
+def mark_done(step: Step, folder: RunFolder, *, seconds: float) -> None:
+    """Say on disk that a step is done, and how long it took."""
+    mark = {
+        "key": step.key,
+        "spillover": __version__,
+        "seconds": round(seconds, 1),
+        "outputs": _states(step, folder),
+    }
     write_json(folder.stage(step.name), mark)
 
 
@@ -60,3 +65,30 @@ def steps_to_do(steps: Sequence[Step], folder: RunFolder) -> list[Step]:
 
 def _states(step: Step, folder: RunFolder) -> dict[str, str]:
     return {str(p.relative_to(folder.path)): file_fingerprint(p) for p in step.outputs}
+
+
+def take_over(steps: Sequence[Step], folder: RunFolder, earlier: RunFolder) -> list[Step]:
+    """Copy what another audit found of the same model in the same role; return those steps.
+
+    Args:
+        steps: Of this audit; those that are done stay as they are.
+        folder: Of this audit.
+        earlier: Of the other one. Its steps count if they are done there as this audit would do
+            them: the same model, prompts, settings and version, and outputs as they were left.
+    """
+    taken = []
+    for step in steps_to_do(steps, folder):
+        there = elsewhere(step, folder, earlier)
+        if not is_done(there, earlier):
+            continue
+        for source, target in zip(there.outputs, step.outputs, strict=True):
+            write_bytes(target, source.read_bytes())
+        mark_done(step, folder, seconds=0.0)
+        taken.append(step)
+    return taken
+
+
+def elsewhere(step: Step, folder: RunFolder, other: RunFolder) -> Step:
+    """Return a step of `folder` as it would be in another folder."""
+    moved = (other.path / path.relative_to(folder.path) for path in step.outputs)
+    return replace(step, outputs=tuple(moved))

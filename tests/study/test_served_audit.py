@@ -1,0 +1,49 @@
+"""An audit whose tuned model is on a real server: behaviour only, and the same answers as here."""
+
+import importlib.util
+import json
+
+import pytest
+
+from spillover.data import bundled_prompts
+from tests.generation.test_serve import model_folder, server  # noqa: F401
+from tests.judges.label_files import write_rows
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("fastapi") is None,
+        reason="fastapi is not installed; pip install 'spillover[serve]'",
+    ),
+]
+
+
+def test_a_served_model_against_itself_passes_with_its_behaviour_alone(
+    command,
+    model_folder,  # noqa: F811
+    server,  # noqa: F811
+    tmp_path,
+):
+    names = ("safety", "privacy", "benign_plain")
+    prompts = [p for name in names for p in bundled_prompts(name, split="test")[:4]]
+    rows = [{"id": p.id, "prompt": p.prompt, "concept": p.concept} for p in prompts]
+    write_rows(tmp_path / "prompts.jsonl", rows)
+    out = tmp_path / "audit"
+    options = ["--prompts", tmp_path / "prompts.jsonl", "--budget", "quick", "--out", out]
+    tuned = f"{server}#{model_folder}"
+    code, output, errors = command(
+        "audit", "--aligned", model_folder, "--tuned", tuned, "--dtype", "float32", *options
+    )
+    assert code == 0, errors
+    said = [
+        [json.loads(line)["response"].strip() for line in file.read_text().splitlines()]
+        for file in (out / "completions" / "aligned.jsonl", out / "completions" / "tuned.jsonl")
+    ]
+    assert said[0] == said[1]
+    found = json.loads((out / "audit.json").read_text())
+    assert found["passed"]
+    assert {row["delta"] for row in found["verdicts"]} == {0.0}
+    assert found["layers"] == []
+    assert {row["metric"] for row in found["effects"]} == {"over_refusal", "code_leak"}
+    assert "a server has the tuned model" in found["left_out"][0]
+    assert "page:" in output
