@@ -18,11 +18,11 @@ from spillover.generation.protocol import GenerationSettings
 from spillover.models.loading import load_model
 from spillover.records import Example
 from spillover.seeding import numpy_generator
-from spillover.study import estimates
-from spillover.study.estimates import Placement, generation_estimate
-from spillover.study.hardware import GIB, found_hardware
-from spillover.study.model_shapes import model_shape
-from spillover.study.training_works import TrainingWork
+from spillover.study.scale import estimates
+from spillover.study.scale.estimates import Placement, generation_estimate
+from spillover.study.scale.hardware import GIB, found_hardware
+from spillover.study.scale.model_shapes import model_shape
+from spillover.study.scale.training_works import TrainingWork
 from spillover.training import LoraSettings, TrainingSettings, make_objective, train
 from spillover.training.batching import forget_retain_schedule
 

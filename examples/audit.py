@@ -6,10 +6,7 @@ python examples/audit.py ALIGNED TUNED OUT
 import sys
 from pathlib import Path
 
-from spillover.study.audit import plan_audit, run_audit
-from spillover.study.audit_budget import find_budget
-from spillover.study.audit_gate import Gate
-from spillover.study.audit_models import open_sides
+from spillover.study.audit import Gate, find_budget, open_sides, plan_audit, run_audit
 
 aligned, tuned, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 sides = open_sides(aligned=aligned, tuned=tuned, base=None, out=out)

@@ -21,10 +21,10 @@ from spillover.judges import PhrasesJudge, judge_file, make_judge
 from spillover.judges.labels import load_labels
 from spillover.judges.rubric_files import load_rubric
 from spillover.study.artifacts import load_comparisons, load_scores, load_verdict_file
-from spillover.study.audit_gate import Gate, load_gate
-from spillover.study.audit_outputs import load_audit
+from spillover.study.artifacts.version import found_versions
+from spillover.study.audit.gate import Gate, load_gate
+from spillover.study.audit.outputs import load_audit
 from spillover.study.config import StudyConfig, load_study
-from spillover.study.folder_version import found_versions
 
 JSONL_READERS = {
     "prompts": load_prompts,

@@ -12,7 +12,7 @@ from spillover.study.config import load_study
 from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study
 from tests.study import small
-from tests.study.stages import context_of
+from tests.study.running import context_of
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import bundled_studies, find_study, load_study, study_scales
-from spillover.study.model_runs import model_runs
+from spillover.study.config.model_runs import model_runs
 from spillover.study.runner import study_state
-from spillover.study.tuning_plan import missing_files
+from spillover.study.runner.tuning_plan import missing_files
 
 RECIPES = {
     "2511.14017": (

@@ -16,9 +16,9 @@ def list_command() -> None:
     from spillover.data.concepts import CONCEPTS
     from spillover.judges import JUDGES
     from spillover.study.config import bundled_studies, load_study
-    from spillover.study.contain_section import METHODS, ContainSection
-    from spillover.study.sections import UnlearnSection
-    from spillover.study.tuning_sections import FinetuneSection
+    from spillover.study.config.containment import METHODS, ContainSection
+    from spillover.study.config.sections import UnlearnSection
+    from spillover.study.config.tuning import FinetuneSection
 
     for name in bundled_studies():
         first = load_study(name).description.strip().split("\n")[0]
@@ -55,7 +55,7 @@ def doctor(
 ) -> None:
     """Show versions, device and optional parts; with a study, estimate its memory and time."""
     from spillover.study.config import load_study
-    from spillover.study.doctor import diagnose
+    from spillover.study.scale.doctor import diagnose
 
     if study is not None:
         config = load_study(study, overrides=override or (), scale=scale)
@@ -69,11 +69,11 @@ def doctor(
 def _estimate(
     config: "StudyConfig", gpus: int | None, gpu_memory: float | None, *, gpu: str, size: str | None
 ) -> None:
-    from spillover.study.estimates import MEASURED, Placement, estimate_study
-    from spillover.study.hardware import found_hardware, told_hardware
-    from spillover.study.model_shapes import model_shape, sized_shape
-    from spillover.study.scale_plans import training_choices
-    from spillover.study.training_works import uncounted
+    from spillover.study.scale.estimates import MEASURED, Placement, estimate_study
+    from spillover.study.scale.hardware import found_hardware, told_hardware
+    from spillover.study.scale.model_shapes import model_shape, sized_shape
+    from spillover.study.scale.plans import training_choices
+    from spillover.study.scale.training_works import uncounted
 
     quiet_libraries()
     shape = (

@@ -53,10 +53,15 @@ def audit(
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code")] = False,
 ) -> None:
     """Say what tuning eroded, with intervals; exit with 3 if the gate does not pass."""
-    from spillover.study.audit import describe_plan, plan_audit, run_audit
-    from spillover.study.audit_budget import find_budget
-    from spillover.study.audit_gate import load_gate
-    from spillover.study.audit_models import open_sides, parse_template
+    from spillover.study.audit import (
+        describe_plan,
+        find_budget,
+        load_gate,
+        open_sides,
+        parse_template,
+        plan_audit,
+        run_audit,
+    )
 
     size, thresholds, choice = find_budget(budget), load_gate(gate), parse_template(template)
     with resumable():

@@ -33,7 +33,7 @@ def classify(
     """Sort prompts into the seven concepts, so that forget and retain sets can be built."""
     from collections import Counter
 
-    from spillover.study.classifying import classify_file
+    from spillover.study.evaluation.classifying import classify_file
 
     if not 0 <= threshold <= 1:
         raise ConfigError(f"--threshold is {threshold}; it must lie in [0, 1]")

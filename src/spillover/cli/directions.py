@@ -84,7 +84,7 @@ def refusal(
     """Find the direction by which a model refuses (arXiv 2406.11717)."""
     if aim not in ("bypass", "induce"):
         raise InputError(f"--aim {aim!r} is not known; choose bypass or induce")
-    from spillover.study.finding_directions import write_refusal_direction
+    from spillover.study.explaining.directions import write_refusal_direction
 
     with resumable(), user_values():
         quiet_libraries()
@@ -137,7 +137,7 @@ def misalignment(
     batch_size: _Batch = 16,
 ) -> None:
     """Find a misalignment direction at every layer (arXiv 2506.11618)."""
-    from spillover.study.finding_directions import write_misalignment_directions
+    from spillover.study.explaining.directions import write_misalignment_directions
 
     with resumable(), user_values():
         quiet_libraries()
@@ -172,7 +172,7 @@ def persona(
     seed: _Seed = 0,
 ) -> None:
     """Find a persona's direction at every layer from two system prompts (arXiv 2507.21509)."""
-    from spillover.study.finding_directions import write_persona_directions
+    from spillover.study.explaining.directions import write_persona_directions
 
     with resumable(), user_values():
         quiet_libraries()
@@ -206,7 +206,7 @@ def alignment(
     seed: _Seed = 0,
 ) -> None:
     """Find what alignment added at every layer (arXiv 2507.03662)."""
-    from spillover.study.finding_directions import write_alignment_directions
+    from spillover.study.explaining.directions import write_alignment_directions
 
     with resumable(), user_values():
         quiet_libraries()

@@ -44,7 +44,7 @@ def organism(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Fine-tune on responses and keep what is trained every few steps, in OUT/dense."""
-    from spillover.study.organism_runs import train_densely
+    from spillover.study.dynamics.organisms import train_densely
 
     with resumable(), user_values():
         quiet_libraries()
@@ -93,7 +93,7 @@ def phases(
     """Find where training changes its direction (arXiv 2506.11613), each turn with its null."""
     at = tuple(_numbers(scales, "--scales"))
     places = tuple(int(k) for k in _numbers(ks, "--ks"))
-    from spillover.study.phase_runs import Measuring, PhaseSettings, write_phases
+    from spillover.study.dynamics.phases import Measuring, PhaseSettings, write_phases
 
     measuring = (
         None
@@ -139,8 +139,8 @@ def resistance(
 ) -> None:
     """Compare training on with training back, with equal budgets (arXiv 2406.06144)."""
     of = tuple(int(seed) for seed in _numbers(seeds, "--seeds"))
-    from spillover.study.resistance_runs import ResistanceSettings, write_resistance
-    from spillover.study.retraining import FineTuning
+    from spillover.study.dynamics.resistance import ResistanceSettings, write_resistance
+    from spillover.study.dynamics.retraining import FineTuning
 
     how = FineTuning(examples_per_step=per_step, learning_rate=learning_rate, rank=rank)
     settings = ResistanceSettings(
@@ -185,9 +185,9 @@ def rebound(
     """Train on positive, then on negative examples; measure the way back (arXiv 2406.06144)."""
     of = tuple(int(seed) for seed in _numbers(seeds, "--seeds"))
     numbers = tuple(int(n) for n in _numbers(positive, "--positive"))
-    from spillover.study.rebound_measures import ReboundSettings
-    from spillover.study.rebound_runs import write_rebound
-    from spillover.study.retraining import FineTuning
+    from spillover.study.dynamics.rebound import write_rebound
+    from spillover.study.dynamics.rebound_measures import ReboundSettings
+    from spillover.study.dynamics.retraining import FineTuning
 
     how = FineTuning(examples_per_step=per_step, learning_rate=learning_rate, rank=rank)
     settings = ReboundSettings(

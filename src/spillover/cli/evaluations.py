@@ -63,9 +63,9 @@ def evaluate(
     """Ask a model a prompt file and suites, judge its answers and score them."""
     from spillover.evaluation.grouping import POOLED_BENIGN
     from spillover.generation.protocol import GenerationSettings
-    from spillover.study.evaluate import evaluate_model
+    from spillover.study.evaluation.evaluate import evaluate_model
+    from spillover.study.evaluation.suites import SuiteOptions
     from spillover.study.progress import Reporter
-    from spillover.study.suite_runs import SuiteOptions
 
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens, temperature=temperature, batch_size=batch_size, seed=seed

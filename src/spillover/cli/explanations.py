@@ -52,11 +52,14 @@ def explain(
             f"--limit {limit}, --max-tokens {max_tokens}, --batch-size {batch_size}; give at "
             "least 4, 8 and 1"
         )
-    from spillover.study.analyses import ExplainSettings
     from spillover.study.artifacts import load_comparisons
-    from spillover.study.explain_data import explain_data
-    from spillover.study.explain_models import open_models
-    from spillover.study.explaining import explain_models, measured_from
+    from spillover.study.explaining import (
+        ExplainSettings,
+        explain_data,
+        explain_models,
+        measured_from,
+        open_models,
+    )
 
     with resumable():
         quiet_libraries()

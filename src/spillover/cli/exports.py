@@ -19,7 +19,7 @@ def export(
 ) -> None:
     """Write a model for use elsewhere: its adapter as it is, or merged into its base."""
     from spillover.models.serving import vllm_command, vllm_problems
-    from spillover.study.exporting import export_model
+    from spillover.study.finished.model_export import export_model
 
     with resumable():
         quiet_libraries()
@@ -41,7 +41,7 @@ def tables(
     kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
 ) -> None:
     """Write a folder's numbers, answers and figures as CSV or Parquet for other programs."""
-    from spillover.study.tables_out import export_tables
+    from spillover.study.finished.tables import export_tables
 
     for path in export_tables(folder, out, kind=kind):
         say(str(path))

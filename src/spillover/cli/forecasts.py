@@ -10,7 +10,7 @@ from spillover.cli.app import app, console, quiet_libraries, resumable, say
 from spillover.errors import ConfigError
 
 if TYPE_CHECKING:
-    from spillover.study.forecasts import ErosionForecast, ForecastCalibration
+    from spillover.study.explaining.forecasts import ErosionForecast, ForecastCalibration
 
 
 @app.command()
@@ -43,7 +43,7 @@ def forecast(
     from spillover.seeding import numpy_generator
     from spillover.study.artifacts import load_comparisons
     from spillover.study.explaining import measured_from
-    from spillover.study.forecasting import forecast_erosion
+    from spillover.study.explaining.forecasting import forecast_erosion
 
     examples = load_examples(data)[:limit]
     rows = [row for path in measured or () for row in load_comparisons(path)]

@@ -14,7 +14,7 @@ from spillover.cli.evaluations import print_scores
 
 if TYPE_CHECKING:
     from spillover.records import Comparison
-    from spillover.study.showing import Shown
+    from spillover.study.finished.findings import Shown
 
 
 @app.command()
@@ -25,7 +25,7 @@ def show(
     """Show a finished run's or audit's findings in the terminal."""
     import json
 
-    from spillover.study.showing import read_findings
+    from spillover.study.finished.findings import read_findings
 
     found = read_findings(folder)
     if as_json:

@@ -45,7 +45,7 @@ def steer(
     wanted = _strengths(strengths)
     measured_in = _units(units)
     from spillover.generation import GenerationSettings
-    from spillover.study.steering import steer_model
+    from spillover.study.explaining.steering import steer_model
 
     settings = GenerationSettings(max_new_tokens=max_new_tokens, batch_size=batch_size, seed=seed)
     with resumable(), user_values():

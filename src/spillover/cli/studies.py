@@ -31,7 +31,7 @@ def run(
     from spillover.study.config import load_study
     from spillover.study.progress import Reporter
     from spillover.study.runner import run_study, study_state
-    from spillover.study.tuning_plan import missing_files
+    from spillover.study.runner.tuning_plan import missing_files
 
     config = load_study(study, overrides=override or (), seeds=seed, scale=scale)
     folder = out or Path("runs") / config.name
@@ -63,7 +63,7 @@ def report(
 ) -> None:
     """Write a run's report again, or compare two runs or audits on one page."""
     from spillover.study.artifacts import RunFolder
-    from spillover.study.pages import write_report
+    from spillover.study.evaluation.page import write_report
 
     if second is not None:
         _compare(run_folder, second, out, as_json=as_json)
@@ -75,7 +75,7 @@ def report(
 
 
 def _compare(first: Path, second: Path, out: Path | None, *, as_json: bool) -> None:
-    from spillover.study.comparing_runs import compare_folders, write_comparison
+    from spillover.study.finished.comparing import compare_folders, write_comparison
 
     found, answers = compare_folders(first, second)
     beside = second / f"compared-with-{first.resolve().name}.html"

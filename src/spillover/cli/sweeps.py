@@ -12,8 +12,8 @@ from spillover.cli.app import app, console, errors, resumable, say
 from spillover.errors import ConfigError
 
 if TYPE_CHECKING:
-    from spillover.study.sweep_jobs import JobOutcome
-    from spillover.study.sweep_results import SweepSummary
+    from spillover.study.sweep.jobs import JobOutcome
+    from spillover.study.sweep.results import SweepSummary
 
 _SHOWN = {
     "target_effect": "target effect",

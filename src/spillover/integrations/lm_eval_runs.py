@@ -15,8 +15,8 @@ from spillover.files import write_json
 from spillover.integrations.lm_eval import answer_in_lm_eval, differing_answers
 from spillover.records import MultipleChoice, Score
 from spillover.study.artifacts import RunFolder, save_records, save_scores
-from spillover.study.suite_runs import shown_first
-from spillover.study.tested_models import open_model
+from spillover.study.evaluation.suites import shown_first
+from spillover.study.evaluation.tested_models import open_model
 
 LM_EVAL = "lm_eval"
 "Judge of lm-eval's scores, before the form."

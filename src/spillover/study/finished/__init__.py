@@ -1,0 +1,1 @@
+"""What is made of finished folders: two compared, tables, models for use elsewhere."""

@@ -1,0 +1,1 @@
+"""What a study needs and what a machine has: estimates before anything is run."""

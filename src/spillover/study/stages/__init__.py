@@ -1,0 +1,1 @@
+"""What every stage of a study gets and depends on: its context, its inputs, its data."""

@@ -1,0 +1,259 @@
+"""Sweeps from end to end: failures alone, work shared, nothing done twice, three launchers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from spillover.errors import ConfigError
+from spillover.files import read_json
+from spillover.study.artifacts import RunFolder
+from spillover.study.progress import quiet_reporter
+from spillover.study.runner import run_study, study_state
+from spillover.study.sweep.jobs import SweepJob, failure
+from spillover.study.sweep.launchers import (
+    LAUNCHERS,
+    LaunchSettings,
+    environments,
+    find_launcher,
+    run_locally,
+    run_on_ray,
+    run_on_slurm,
+)
+from spillover.study.sweep.run import plan_sweep, run_sweep
+from spillover.study.sweep.stage_sharing import adopt_stages, shared_work
+
+SHORT = ("contain=null", "monitor=null", "evaluate.capability=null")
+GRID = ("collect.min_forget=1,2,999",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_each():
+    """Give the processes of jobs one thread."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    os.environ.pop("OMP_NUM_THREADS")
+    if before is not None:
+        os.environ["OMP_NUM_THREADS"] = before
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, study_files):
+    """Return plan, results and outcomes of a sweep in which one of three points fails."""
+    plan = plan_sweep(
+        str(study_files / "study.yaml"),
+        GRID,
+        tmp_path_factory.mktemp("sweep") / "out",
+        overrides=SHORT,
+        n_seeds=2,
+    )
+    outcomes = []
+    results = run_sweep(plan, n_jobs=2, report=outcomes.append)
+    return plan, results, outcomes
+
+
+def test_a_run_that_fails_is_named_with_its_error_and_the_others_go_on(swept):
+    plan, results, outcomes = swept
+    assert len(outcomes) == 3
+    (failed,) = results.failures
+    assert failed.name == plan.points[2].name
+    assert "at least 999 are needed" in failed.error
+    assert {row.point for row in results.rows} == {point.name for point in plan.points[:2]}
+
+
+def test_the_table_has_a_row_a_seed_in_json_and_parquet(swept):
+    plan, results, _ = swept
+    rows = read_json(plan.folder / "results.json")
+    assert [(row["settings"]["collect.min_forget"], row["seed"]) for row in rows] == [
+        (1, 0),
+        (1, 1),
+        (2, 0),
+        (2, 1),
+    ]
+    frame = pd.read_parquet(plan.folder / "results.parquet")
+    assert list(frame["collect.min_forget"]) == [1, 1, 2, 2]
+    assert list(frame["target_effect"]) == [row["target_effect"] for row in rows]
+    assert len(read_json(plan.folder / "summary.json")) == len(results.summary) == 8
+
+
+def test_points_that_change_nothing_that_is_trained_find_the_same(swept):
+    _, results, _ = swept
+    first, second = results.rows[:2], results.rows[2:]
+    assert [replace(row, point="", settings={}) for row in first] == [
+        replace(row, point="", settings={}) for row in second
+    ]
+    assert first[0].target_effect > 0
+
+
+def test_the_page_shows_the_front_and_the_failure(swept):
+    plan, results, _ = swept
+    page = results.page.read_text(encoding="utf-8")
+    assert page.count('class="front"') == 2  # Equal points share the front.
+    assert "at least 999 are needed" in page
+    assert (plan.folder / "figures" / "front-safety.svg").exists()
+
+
+def test_the_same_sweep_again_runs_only_what_failed(swept, monkeypatch):
+    plan, results, _ = swept
+    again = []
+    found = run_sweep(plan, n_jobs=2, report=again.append)
+    assert [outcome.name for outcome in again] == [plan.points[2].name]
+    assert found.rows == results.rows
+
+
+def test_a_larger_grid_keeps_the_points_that_are_done(swept, study_files):
+    plan, _, _ = swept
+    study = str(study_files / "study.yaml")
+    larger = plan_sweep(
+        study, ["collect.min_forget=1,2,3"], plan.folder, overrides=SHORT, n_seeds=2
+    )
+    assert [larger.is_done(point) for point in larger.points] == [True, True, False]
+
+
+def test_another_study_does_not_take_the_folder(swept, edited_study):
+    plan, _, _ = swept
+    with pytest.raises(ConfigError, match="holds a sweep of study 'small', not 'other'"):
+        plan_sweep(str(edited_study(name="other")), GRID, plan.folder)
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path, study_files):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"is not empty and holds no sweep\.json"):
+        plan_sweep(str(study_files / "study.yaml"), GRID, tmp_path)
+
+
+def test_stages_that_are_the_same_are_taken_over_and_the_run_ends_the_same(
+    small_study, finished_run, tmp_path
+):
+    config = small_study("contain=null", "unlearn.steps=5")
+    folder = RunFolder(tmp_path / "run")
+    adopted = adopt_stages(config, folder, donor=finished_run)
+    assert adopted == ["prompts", "collect", "answer-aligned", "judge-aligned", "quiz-aligned"]
+    done = [state.name for state in study_state(config, folder.path) if state.is_done]
+    assert done == adopted
+    run_study(config, folder.path, reporter=quiet_reporter())
+    run_study(config, tmp_path / "alone", reporter=quiet_reporter())
+    alone = RunFolder(tmp_path / "alone")
+    assert folder.comparisons.read_bytes() == alone.comparisons.read_bytes()
+
+
+def test_a_run_that_has_begun_takes_nothing_over(small_study, finished_run, own_run):
+    assert adopt_stages(small_study("unlearn.steps=5"), own_run, donor=finished_run) == []
+
+
+def test_only_studies_with_the_same_safety_training_share_it(small_study, tmp_path):
+    align = "align={steps: 2, learning_rate: 0.001}"
+    folder = RunFolder(tmp_path)
+    one = shared_work(small_study(align), folder)
+    assert one == shared_work(small_study(align, "unlearn.steps=5"), folder)
+    assert one != shared_work(small_study(align, "align.steps=3"), folder)
+    assert shared_work(small_study(), folder) is None
+
+
+@pytest.fixture
+def broken_job(tmp_path, edited_study):
+    """Return a job that fails before anything heavy is imported."""
+    study = edited_study(prompts={"concepts": ["safety"], "train": str(tmp_path / "nowhere")})
+    return SweepJob(
+        name="broken",
+        study=study,
+        out=tmp_path / "runs" / "broken",
+        log=tmp_path / "broken.log",
+        cwd=tmp_path,
+    )
+
+
+def settings(folder, **options):
+    return LaunchSettings(n_jobs=2, options=options, folder=folder)
+
+
+def test_a_job_that_fails_at_once_is_an_outcome(broken_job, tmp_path):
+    (outcome,) = run_locally([broken_job], settings(tmp_path))
+    assert "nowhere: no such file (exit 2; see " in outcome.error
+
+
+def test_local_jobs_take_no_resources(broken_job, tmp_path):
+    with pytest.raises(ConfigError, match="launcher local: takes no options, got num_gpus"):
+        list(run_locally([broken_job], settings(tmp_path, num_gpus=1)))
+
+
+def test_local_jobs_share_gpus_in_turn():
+    found = [share["CUDA_VISIBLE_DEVICES"] for share in environments(3, gpus=["0", "5"])]
+    assert found == ["0", "5", "0"]
+    assert all("CUDA_VISIBLE_DEVICES" not in share for share in environments(2, gpus=[]))
+
+
+def test_a_ray_cluster_started_here_runs_jobs_and_survives_those_that_fail(
+    broken_job, swept, tmp_path
+):
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'spillover[ray]'")
+    plan, _, _ = swept
+    point = plan.points[0]
+    good = replace(plan.job(point), out=tmp_path / "runs" / "good", log=tmp_path / "good.log")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    try:
+        found = list(run_on_ray([broken_job, good], settings(tmp_path, num_cpus=1)))
+    finally:
+        ray.shutdown()
+    outcomes = {outcome.name: outcome.error for outcome in found}
+    assert "nowhere: no such file" in outcomes["broken"]
+    assert outcomes[point.name] == ""
+    rows = json.loads((tmp_path / "runs" / "good" / "comparisons.json").read_text())
+    assert rows == json.loads(plan.run_folder(point).comparisons.read_text())
+
+
+def test_submitit_runs_jobs_without_a_cluster(broken_job, tmp_path):
+    pytest.importorskip(
+        "submitit", reason="submitit is not installed: pip install 'spillover[slurm]'"
+    )
+    (outcome,) = run_on_slurm([broken_job], settings(tmp_path / "slurm", cluster="local"))
+    assert outcome.name == "broken"
+    assert "nowhere: no such file" in outcome.error
+
+
+def test_launchers_are_a_table_and_an_unknown_one_lists_it(monkeypatch):
+    assert list(LAUNCHERS) == ["local", "ray", "slurm"]
+    with pytest.raises(ConfigError, match="launcher 'lsf' is not known; choose one of local, ray"):
+        find_launcher("lsf")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"needs the package ray; pip install 'spillover\[ray\]'"):
+        find_launcher("ray")
+
+
+def test_why_a_run_failed_is_its_message_or_its_last_line(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("1/9 prompts: done\nerror: no space\nlast line\n")
+    assert failure(log, 1) == f"no space (exit 1; see {log})"
+    log.write_text("Traceback\n  File\nValueError: odd\n\n")
+    assert failure(log, 1) == f"ValueError: odd (exit 1; see {log})"
+    log.write_text("")
+    assert failure(log, -9) == f"exit -9; see {log}"
+
+
+def test_ctrl_c_ends_the_jobs_too_and_says_how_to_go_on(study_files, tmp_path):
+    command = [sys.executable, "-m", "spillover", "sweep", str(study_files / "study.yaml")]
+    command += ["--grid", "unlearn.steps=4", "--out", str(tmp_path / "sweep")]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A job in the background of a shell ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    runs = tmp_path / "sweep" / "runs"
+    while process.poll() is None and not list(runs.glob("*/cache/*.jsonl")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert messages.splitlines()[-1] == "interrupted; the same command goes on where it was"
+    (log,) = (tmp_path / "sweep" / "logs").glob("*.log")
+    assert "interrupted" in log.read_text()
