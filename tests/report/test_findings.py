@@ -23,10 +23,11 @@ def next_steps(inputs: ReportInputs) -> str:
 
 def test_a_clear_study_is_told_in_three_sentences():
     assert headline(study()) == (
-        "Unlearning refusals on safety took its refusal rate from 0.95 to 0.10. "
+        "Unlearning refusals on safety took its refusal rate from 0.95 to 0.10 [0.02, 0.18]. "
         "The unlearning eroded 2 of the 2 other concepts by more than 0.15, each with an interval "
         "that excludes 0 (mean change \u22120.45 [\u22120.52, \u22120.38]). "
-        "Containment brought back 0.89 [0.79, 0.99] of the erosion and kept the target at 0.20."
+        "Containment brought back 0.89 [0.79, 0.99] of the erosion and kept the target at "
+        "0.20 [0.12, 0.28]."
     )
 
 

@@ -185,7 +185,7 @@ def _polygons(
     axes.set_theta_offset(pi / 2)
     axes.set_theta_direction(-1)
     axes.set_xticks(angles, [words(c) for c in concepts])
-    axes.tick_params(axis="x", pad=7)
+    axes.tick_params(axis="x", pad=12)
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0.25, 0.5, 0.75, 1], ["", "0.5", "", "1"], color=GREY, fontsize=8)
     axes.set_rlabel_position(180 / max(len(concepts), 1))

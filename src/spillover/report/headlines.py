@@ -68,7 +68,8 @@ def _target_sentence(chain: Chain) -> str:
     before, after = chain.target_aligned, chain.target_unlearned
     if before.value is None or after.value is None:
         return f"The {rate} on {target}, the target, was not measured on both models."
-    path = f"from {number(before.value)} to {number(after.value)}"
+    reached = interval(after.low, after.high)
+    path = f"from {number(before.value)} to {number(after.value)} {reached}".rstrip()
     match removal(after):
         case "removed" if before.value > TARGET_AT_MOST:
             return f"Unlearning refusals on {target} took its {rate} {path}."
@@ -78,14 +79,10 @@ def _target_sentence(chain: Chain) -> str:
                 "there was little to unlearn."
             )
         case "kept":
-            return (
-                f"Unlearning refusals on {target} did not remove them: its {rate} went "
-                f"{path} {interval(after.low, after.high)}."
-            )
+            return f"Unlearning refusals on {target} did not remove them: its {rate} went {path}."
         case _:
             return (
-                f"Unlearning refusals on {target} took its {rate} {path} "
-                f"{interval(after.low, after.high)}; whether that is below "
+                f"Unlearning refusals on {target} took its {rate} {path}; whether that is below "
                 f"{number(TARGET_AT_MOST)} is undecided."
             )
 
@@ -165,7 +162,7 @@ def _target_after_containment(chain: Chain) -> str:
     shown = with_interval(rate.value, rate.low, rate.high)
     match removal(rate):
         case "removed":
-            return f" and kept the target at {number(rate.value)}."
+            return f" and kept the target at {shown}."
         case "kept":
             again = "answered without harm" if _by_harm(chain, chain.target) else "refused"
             return f", but it lost the target: {words(chain.target)} is {again} again, {shown}."
