@@ -60,7 +60,10 @@ def test_the_same_study_gives_the_same_page():
 
 def test_the_page_holds_the_answer_the_tables_and_the_manifest():
     text = " ".join("".join(Outline(render_page(study())).text).split())
-    assert "Unlearning refusals on safety took its refusal rate from 0.95 to 0.10 [0.02, 0.18]." in text
+    assert (
+        "Unlearning refusals on safety took its refusal rate from 0.95 to 0.10 [0.02, 0.18]."
+        in text
+    )
     assert "What to do next" in text
     assert "[\u22120.60, \u22120.40]" in text
     assert "versions.torch" in text
