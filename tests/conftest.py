@@ -20,6 +20,8 @@ from spillover.testing import tiny_model
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
+pytest_plugins = ["tests.serving"]
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 

@@ -1,11 +1,7 @@
 """The commands as a user gives them: what they write, what they say, and their exit codes."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ from spillover import __version__, cli
 from spillover.cli import studies
 from spillover.study.config import bundled_studies
 from spillover.testing import write_tiny_model
+from tests.interrupting import interrupted
 from tests.study import small
 
 
@@ -237,21 +234,11 @@ def test_a_folder_that_cannot_be_written_exits_with_1(command, study, places):
 
 
 def test_ctrl_c_says_how_to_go_on_and_exits_with_130(study, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spillover", "run", str(study), "--out", str(tmp_path / "run")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A job in the background of a shell ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
     journals = tmp_path / "run" / "cache"
-    while process.poll() is None and not list(journals.glob("*.jsonl")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    output, messages = process.communicate(timeout=120)
-    assert process.returncode == 130
+    code, output, messages = interrupted(
+        *("run", study, "--out", tmp_path / "run"), once=lambda: list(journals.glob("*.jsonl"))
+    )
+    assert code == 130
     assert messages.splitlines()[-1] == "interrupted; the same command goes on where it was"
     assert output == ""
     assert "Traceback" not in messages

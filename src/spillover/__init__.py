@@ -4,8 +4,9 @@ The names below are the public ones. Each is imported when it is first asked for
 `import spillover` loads neither torch nor transformers.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from spillover.lazy import lazy_names
 
 if TYPE_CHECKING:
     from spillover.data import bundled_prompts, load_prompts
@@ -98,15 +99,4 @@ _MODULES = {
 }
 "Where each public name is defined."
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name the first time it is asked for."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

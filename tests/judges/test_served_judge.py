@@ -4,22 +4,13 @@ The model is far too small to judge well: what counts is that every verdict is v
 with a reason, and that none is a crash or a guess.
 """
 
-import importlib.util
-
 import pytest
 
 from spillover.judges import make_judge
 from spillover.records import Completion
-from tests.generation.test_serve import model_folder, server  # noqa: F401
 from tests.judges.injections import INJECTIONS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("fastapi") is None,
-        reason="fastapi is not installed; pip install 'spillover[serve]'",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 RESPONSES = {
     "refusal": "I'm sorry, but I can't help with that.",
@@ -32,8 +23,8 @@ RESPONSES = {
 @pytest.mark.parametrize("rubric", ["by_concept", "harm", "alignment"])
 def test_verdicts_of_a_real_server_are_valid_or_invalid_with_a_reason(
     rubric,
-    model_folder,  # noqa: F811
-    server,  # noqa: F811
+    model_folder,
+    server,
     tmp_path,
 ):
     judge = make_judge(

@@ -86,7 +86,7 @@ def import_lm_eval(
         print_scores(found.scores)
     say(f"{found.model}: {len(found.answers)} choices, {len(found.rows)} generated answers")
     if found.rows:
-        say(f"next: spillover judge {out / 'rows.jsonl'} --out {out / 'judged'}")
+        say(f"next: spillover judge {out / 'rows.jsonl'} --out {out / 'judged.jsonl'}")
 
 
 def _quiet() -> None:

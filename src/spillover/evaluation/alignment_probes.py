@@ -16,12 +16,14 @@ from typing import Literal
 
 import numpy as np
 
+from spillover.evaluation.uncorrected import uncorrected_comparison
 from spillover.models.chat import Chat
 from spillover.models.loading import LoadedModel
 from spillover.models.modes import evaluating
 from spillover.models.partings import Parting, pair_parting, parting, parting_margins
 from spillover.records import AnswerPair, Comparison, Record, Score
 from spillover.stats import (
+    PairedDifference,
     mean_interval,
     paired_difference,
     paired_permutation_p,
@@ -172,20 +174,16 @@ def compare_margins(
     was, now = [m.margin for m in before], [m.margin for m in after]
     changes = [new - old for old, new in zip(was, now, strict=True)]
     interval = mean_interval(changes)
-    p = paired_permutation_p(was, now, rng=rng)
-    return Comparison(
-        before=before_name,
-        after=after_name,
-        metric=f"aligned_margin_{form}",
-        concept=POOLED,
+    found = PairedDifference(
         delta=math.fsum(changes) / len(changes),
         ci_low=interval.low,
         ci_high=interval.high,
-        p=p,
-        p_holm=p,
-        flagged=False,
+        p=paired_permutation_p(was, now, rng=rng),
         n=len(changes),
-        seed=seed,
+    )
+    metric = f"aligned_margin_{form}"
+    return uncorrected_comparison(
+        found, before=before_name, after=after_name, metric=metric, concept=POOLED, seed=seed
     )
 
 
@@ -208,19 +206,9 @@ def compare_preferences(
     """
     _require_same_pairs(before, after, before_name=before_name, after_name=after_name)
     found = paired_difference([m.margin > 0 for m in before], [m.margin > 0 for m in after])
-    return Comparison(
-        before=before_name,
-        after=after_name,
-        metric=f"aligned_preference_{form}",
-        concept=POOLED,
-        delta=found.delta,
-        ci_low=found.ci_low,
-        ci_high=found.ci_high,
-        p=found.p,
-        p_holm=found.p,
-        flagged=False,
-        n=found.n,
-        seed=seed,
+    metric = f"aligned_preference_{form}"
+    return uncorrected_comparison(
+        found, before=before_name, after=after_name, metric=metric, concept=POOLED, seed=seed
     )
 
 

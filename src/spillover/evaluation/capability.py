@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from spillover.evaluation.uncorrected import uncorrected_comparison
 from spillover.models.batches import batches_by_length, pad_batch
 from spillover.models.loading import LoadedModel
 from spillover.models.logprobs import response_logprobs
@@ -131,17 +132,11 @@ def compare_capability(
     found = paired_difference(
         [answer.is_correct for answer in before], [answer.is_correct for answer in after]
     )
-    return Comparison(
+    return uncorrected_comparison(
+        found,
         before=before_name,
         after=after_name,
         metric="capability",
         concept=CONCEPT,
-        delta=found.delta,
-        ci_low=found.ci_low,
-        ci_high=found.ci_high,
-        p=found.p,
-        p_holm=found.p,
-        flagged=False,
-        n=found.n,
         seed=seed,
     )

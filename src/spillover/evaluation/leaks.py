@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from spillover.errors import DataError
+from spillover.evaluation.uncorrected import uncorrected_comparison
 from spillover.judges.pseudo_refusals import is_pseudo_refusal
 from spillover.records import Comparison, Completion, Score, Verdict
 from spillover.stats import paired_difference, wilson_interval
@@ -137,20 +138,9 @@ def compare_leaks(
     shared = sorted(flags[0].keys() & flags[1].keys())
     if not shared:
         raise DataError(f"{before} and {after} have no prompt in common; give answers to the same")
-    difference = paired_difference(*([flag[key] for key in shared] for flag in flags))
-    return Comparison(
-        before=before,
-        after=after,
-        metric=metric,
-        concept="all",
-        delta=difference.delta,
-        ci_low=difference.ci_low,
-        ci_high=difference.ci_high,
-        p=difference.p,
-        p_holm=difference.p,
-        flagged=False,
-        n=difference.n,
-        seed=seed,
+    found = paired_difference(*([flag[key] for key in shared] for flag in flags))
+    return uncorrected_comparison(
+        found, before=before, after=after, metric=metric, concept="all", seed=seed
     )
 
 

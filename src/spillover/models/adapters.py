@@ -210,6 +210,25 @@ def write_provenance(folder: Path, *, base_fingerprint: str, **facts: object) ->
     write_json(folder / PROVENANCE, {"base_fingerprint": base_fingerprint, **facts})
 
 
+def name_base(folder: Path, base: str | Path, *, base_fingerprint: str, **facts: object) -> None:
+    """Write into an adapter's folder which model it was trained upon.
+
+    PEFT names the weights' own folder, even where another adapter had been merged into them.
+
+    Args:
+        folder: The adapter's.
+        base: What `load_model` takes; a folder is written with its whole path.
+        base_fingerprint: Of its weights, merged adapters included.
+        facts: More for `spillover.json`.
+    """
+    config = read_json(folder / "adapter_config.json")
+    whole = Path(base).expanduser()
+    is_local = whole.exists() and str(base) != "embedded"
+    config["base_model_name_or_path"] = str(whole.resolve() if is_local else base)
+    write_json(folder / "adapter_config.json", config)
+    write_provenance(folder, base_fingerprint=base_fingerprint, **facts)
+
+
 def concatenate_adapters(first: Path, second: Path, destination: Path) -> None:
     """Write one LoRA adapter whose effect is the sum of two, exactly.
 

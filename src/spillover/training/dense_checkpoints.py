@@ -21,6 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from spillover.errors import ConfigError, DataError
 from spillover.files import write_bytes
+from spillover.models.adapters import PROVENANCE
 from spillover.models.lora_factors import stored_name
 from spillover.models.prefix import is_sharded
 
@@ -235,5 +236,7 @@ def export_adapter(folder: Path, step: int, destination: Path) -> Path:
     if path is None or not config.is_file():
         raise DataError(f"{folder}: no checkpoint of an adapter at step {step}")
     write_bytes(destination / "adapter_model.safetensors", path.read_bytes())
-    shutil.copyfile(config, destination / "adapter_config.json")
+    for about in (config, folder / PROVENANCE):
+        if about.is_file():
+            shutil.copyfile(about, destination / about.name)
     return destination

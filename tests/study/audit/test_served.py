@@ -1,27 +1,19 @@
 """An audit whose tuned model is on a real server: behaviour only, and the same answers as here."""
 
-import importlib.util
 import json
 
 import pytest
 
 from spillover.data import bundled_prompts
-from tests.generation.test_serve import model_folder, server  # noqa: F401
 from tests.judges.label_files import write_rows
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("fastapi") is None,
-        reason="fastapi is not installed; pip install 'spillover[serve]'",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 def test_a_served_model_against_itself_passes_with_its_behaviour_alone(
     command,
-    model_folder,  # noqa: F811
-    server,  # noqa: F811
+    model_folder,
+    server,
     tmp_path,
 ):
     names = ("safety", "privacy", "benign_plain")

@@ -14,9 +14,10 @@ from spillover.study.config import (
     load_study,
     study_scales,
 )
+from spillover.study.config.adapter import AdapterKind
 from spillover.study.config.containment import ContainSection
 from spillover.study.config.scale import LAUNCHES, SCALE_KEYS, Tracker
-from spillover.study.config.sections import AdapterKind, UnlearnSection
+from spillover.study.config.sections import UnlearnSection
 from spillover.study.config.tuning import FinetuneSection
 from spillover.training import OBJECTIVES
 from spillover.training.jobs import LAUNCH_FILES

@@ -7,7 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from spillover.errors import DataError
+from spillover.errors import DataError, ModelError
+from spillover.models.loading import load_model
+from spillover.models.merged import with_adapter
 from spillover.study.dynamics.behaviours import behaviours_of, load_behaviours, measure_behaviours
 from spillover.study.dynamics.organisms import train_densely
 from spillover.study.dynamics.phases import Measuring, PhaseSettings, dense_paths, write_phases
@@ -96,6 +98,20 @@ def test_the_paths_of_a_rank_one_adapter_are_b_a_and_their_product(organism):
     assert paths["B"].start_norm == 0
     assert paths["A"].start_norm > 0
     assert paths["BA"].steps == tuple(range(13))
+
+
+def test_an_organism_of_an_adapted_model_is_loaded_on_top_of_that_adapter(organism, tmp_path):
+    model, run = organism
+    data = run.parent / "data.jsonl"
+    how = {"load_options": OPTIONS, "steps": 2, "examples_per_step": 2}
+    dense = train_densely(str(run), data, tmp_path / "second", **how)
+    loaded = load_model(tmp_path / "second", **OPTIONS)
+    by_hand = with_adapter(load_model(run, **OPTIONS), tmp_path / "second")
+    assert loaded.weights_fingerprint == by_hand.weights_fingerprint
+    # Its checkpoints belong to the adapted model, so that they are not measured on the plain one.
+    measuring = Measuring(model=str(model), load_options=OPTIONS, scales=(1.0,))
+    with pytest.raises(ModelError, match="load it on the model that it belongs to"):
+        write_phases(dense, tmp_path / "out", measuring=measuring, reporter=quiet_reporter())
 
 
 def test_a_training_is_measured_at_several_scales_and_goes_on_where_it_was(organism, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from spillover.study.config import load_study
-from spillover.study.config.sections import AdapterSection
+from spillover.study.config.adapter import AdapterSection
 from spillover.study.scale.hardware import told_hardware
 from spillover.study.scale.model_shapes import sized_shape
 from spillover.study.scale.plans import training_choices

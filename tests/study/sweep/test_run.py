@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pandas as pd
@@ -28,6 +24,7 @@ from spillover.study.sweep.launchers import (
 )
 from spillover.study.sweep.run import plan_sweep, run_sweep
 from spillover.study.sweep.stage_sharing import adopt_stages, shared_work
+from tests.interrupting import interrupted
 
 SHORT = ("contain=null", "monitor=null", "evaluate.capability=null")
 GRID = ("collect.min_forget=1,2,999",)
@@ -238,22 +235,12 @@ def test_why_a_run_failed_is_its_message_or_its_last_line(tmp_path):
 
 
 def test_ctrl_c_ends_the_jobs_too_and_says_how_to_go_on(study_files, tmp_path):
-    command = [sys.executable, "-m", "spillover", "sweep", str(study_files / "study.yaml")]
-    command += ["--grid", "unlearn.steps=4", "--out", str(tmp_path / "sweep")]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A job in the background of a shell ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    runs, options = tmp_path / "sweep" / "runs", ["--grid", "unlearn.steps=4"]
+    code, _, messages = interrupted(
+        *("sweep", study_files / "study.yaml", *options, "--out", tmp_path / "sweep"),
+        once=lambda: list(runs.glob("*/cache/*.jsonl")),
     )
-    runs = tmp_path / "sweep" / "runs"
-    while process.poll() is None and not list(runs.glob("*/cache/*.jsonl")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert code == 130
     assert messages.splitlines()[-1] == "interrupted; the same command goes on where it was"
     (log,) = (tmp_path / "sweep" / "logs").glob("*.log")
     assert "interrupted" in log.read_text()

@@ -4,8 +4,9 @@ The names below are what a script needs. Each is imported when it is first asked
 finished audit takes no torch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from spillover.lazy import lazy_names
 
 if TYPE_CHECKING:
     from spillover.study.audit.budget import find_budget
@@ -40,15 +41,4 @@ _MODULES = {
 }
 "Where each name is defined."
 
-
-def __getattr__(name: str) -> object:
-    """Import a name the first time it is asked for."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -5,6 +5,8 @@ Rates and intervals are those of `evaluation`; here they are only brought togeth
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from spillover.evaluation import compare_refusals, over_refusal_scores, refusal_scores
 from spillover.evaluation.grouping import POOLED_BENIGN, is_benign
@@ -16,7 +18,7 @@ from spillover.evaluation.leaks import (
 )
 from spillover.files import read_journal
 from spillover.judges.validity import commonest_fault, validity_fault
-from spillover.records import Answer, Comparison, Completion, Record, Score, Verdict
+from spillover.records import Answer, Comparison, Completion, Score, Verdict
 from spillover.report.audit_findings import AuditRow, RowChange, SideEffect
 from spillover.seeding import numpy_generator
 from spillover.study.artifacts import (
@@ -31,6 +33,9 @@ from spillover.study.audit.gate import OVERALL
 from spillover.study.audit.models import Side
 from spillover.study.audit.verdicts import pool_concepts
 
+if TYPE_CHECKING:  # torch is imported by what asks models.
+    from spillover.evaluation.alignment_probes import PairMargin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
@@ -40,8 +45,8 @@ class Said:
     completions: tuple[Completion, ...]
     verdicts: tuple[Verdict, ...]
     answers: tuple[Answer, ...]
-    margins: tuple[Record, ...]
-    "`PairMargin`s; empty where a server has the model."
+    margins: "tuple[PairMargin, ...]"
+    "Empty where a server has the model."
 
     @property
     def harmful(self) -> list[Verdict]:
@@ -79,8 +84,7 @@ def scores_of(said: Said, *, seed: int) -> list[Score]:
         rows.append(code_leak_score(said.completions, model=said.role, seed=seed))
     if said.answers:
         rows.append(capability_score(said.answers, model=said.role, seed=seed))
-    margins: list[object] = list(said.margins)
-    return [*rows, *probe_scores(margins, form=FORM, model=said.role, seed=seed)]  # type: ignore[arg-type]
+    return [*rows, *probe_scores(said.margins, form=FORM, model=said.role, seed=seed)]
 
 
 def compare_said(
@@ -105,17 +109,23 @@ def compare_said(
     """
     from spillover.evaluation.capability import compare_capability
 
-    names = {"before": before.role, "after": after.role, "seed": seed, "ema_threshold": threshold}
-    rows = compare_refusals(before.harmful, after.harmful, **names)  # type: ignore[arg-type]
+    compare = partial(
+        compare_refusals,
+        before=before.role,
+        after=after.role,
+        seed=seed,
+        ema_threshold=threshold,
+    )
+    rows = compare(before.harmful, after.harmful)
     pooled = [pool_concepts(side.harmful, exempt=exempt) for side in (before, after)]
     if all(pooled):
-        rows += compare_refusals(*pooled, metric=OVERALL, **names)  # type: ignore[arg-type]
+        rows += compare(*pooled, metric=OVERALL)
     if before.benign:
         for one, other in (
             (before.benign, after.benign),
             (_pooled(before.benign), _pooled(after.benign)),
         ):
-            rows += compare_refusals(one, other, metric="over_refusal", **names)  # type: ignore[arg-type]
+            rows += compare(one, other, metric="over_refusal")
     if before.answers and after.answers:
         rows.append(
             compare_capability(
@@ -134,8 +144,10 @@ def _code_leak(before: Said, after: Said, *, seed: int) -> list[Comparison]:
     was, now = (without_code_prompts(side.completions) for side in (before, after))
     if not was or not now:
         return []
-    names = {"before": before.role, "after": after.role, "metric": CODE_LEAK}
-    return [compare_leaks(was, now, is_code, seed=seed, **names)]
+    row = compare_leaks(
+        was, now, is_code, metric=CODE_LEAK, before=before.role, after=after.role, seed=seed
+    )
+    return [row]
 
 
 def _pooled(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -148,12 +160,19 @@ def _margins(before: Said, after: Said, *, seed: int) -> list[Comparison]:
 
     if len(before.margins) < 2 or len(after.margins) < 2:
         return []
-    both: tuple[object, object] = (before.margins, after.margins)
-    rng = numpy_generator(seed, "audit", "margins", before.role, after.role)
-    names = {"before_name": before.role, "after_name": after.role, "seed": seed, "form": FORM}
+    margins = partial(
+        compare_margins, rng=numpy_generator(seed, "audit", "margins", before.role, after.role)
+    )
     return [
-        compare_margins(*both, rng=rng, **names),  # type: ignore[arg-type]
-        compare_preferences(*both, **names),  # type: ignore[arg-type]
+        compare(
+            before.margins,
+            after.margins,
+            form=FORM,
+            before_name=before.role,
+            after_name=after.role,
+            seed=seed,
+        )
+        for compare in (margins, compare_preferences)
     ]
 
 

@@ -16,7 +16,7 @@ from spillover.evaluation.grouping import POOLED_BENIGN
 from spillover.files import read_yaml
 from spillover.records import Comparison
 from spillover.report.audit_findings import CheckOutcome, GateCheck
-from spillover.study.config.sections import Section
+from spillover.study.config.section import Section
 
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 "A change of a rate."

@@ -75,8 +75,9 @@ def plan_steps(
     hardware = found_hardware() if estimate and any(_local(sides)) else None
     found: list[Step] = []
     for side in sides.by_role.values():
-        known = hardware is not None and side.is_local
-        costs = find_costs(side.source, hardware, dtype=options.dtype) if known else None  # type: ignore[arg-type]
+        costs = None
+        if hardware is not None and side.is_local:
+            costs = find_costs(side.source, hardware, dtype=options.dtype)
         steps = _SideSteps(side, asked, folder, options, reporter, costs)
         found += [steps.answers()]
         if side.is_local:

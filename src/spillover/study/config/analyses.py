@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from spillover.study.config.sections import Section
+from spillover.study.config.section import Section
 
 AnalysisName = Literal[
     "likelihoods",

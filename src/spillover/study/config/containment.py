@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from spillover.study.config.sections import Section, UnlearnSection
+from spillover.study.config.section import Section
+from spillover.study.config.sections import UnlearnSection
 
 FocusPart = Literal["shares", "layers", "examples"]
 

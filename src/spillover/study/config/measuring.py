@@ -8,7 +8,7 @@ from spillover.data.suites.catalogue import SUITES
 from spillover.errors import ConfigError
 from spillover.evaluation.checkpoint_choice import CheckpointRule
 from spillover.judges import JUDGES, parse_spec
-from spillover.study.config.sections import Section
+from spillover.study.config.section import Section
 
 
 def _checked_judge(spec: str | dict[str, Any]) -> str | dict[str, Any]:

@@ -1,36 +1,14 @@
 """The sections of a study file, each with its defaults and the rules that its values must keep."""
 
-from collections.abc import Callable
 from math import ceil
 from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from spillover.data.concepts import BENIGN, CONCEPTS
+from spillover.study.config.adapter import AdapterSection
 from spillover.study.config.scale import SCALE_KEYS, Tracker, check_launch, check_quantised
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    later: ClassVar[frozenset[str]] = frozenset()
-    """Keys that are not written out where they have their default. A run's stages are known again
-    by what is written out, so a key that came later must not make older runs look different."""
-
-    @model_serializer(mode="wrap")
-    def _leave_later_defaults_out(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        fields, written = type(self).model_fields, write(self)
-        quiet = {k for k in self.later & written.keys() if getattr(self, k) == fields[k].default}
-        return {key: value for key, value in written.items() if key not in quiet}
+from spillover.study.config.section import Section
 
 
 class ModelSection(Section):
@@ -72,54 +50,6 @@ class PromptsSection(Section):
         if len(set(names)) != len(names) or not names:
             raise ValueError("give at least one concept, each once")
         return names
-
-
-AdapterKind = Literal[
-    "lora", "all_adapters", "one_adapter", "one_slow_adapter", "nine_adapters", "steering_vector"
-]
-
-
-class AdapterSection(Section):
-    """What is trained beside the model's own weights."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"kind"})
-
-    kind: AdapterKind = "lora"
-    """`lora` is described by the keys below. The others, of published organisms, are fitted to the
-    model's depth (`training.organisms`) and take no key but `steering_vector` layers and alpha."""
-    rank: int = Field(default=16, ge=1)
-    alpha: int | None = None
-    "Default: the rank."
-    target_modules: tuple[str, ...] | None = Field(default=None, min_length=1)
-    "Default: all linear modules of a layer."
-    layers: tuple[int, ...] | None = Field(default=None, min_length=1)
-    "Layer indices from 0; default all."
-    first_layer: int = Field(default=0, ge=0)
-    "Adapt this layer and those above it; layers below need no backward pass."
-    rank_stabilised: bool = False
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _check_layers(self) -> "AdapterSection":
-        if self.layers is not None and self.first_layer:
-            raise ValueError("give `layers` or `first_layer`, not both")
-        return self
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> "AdapterSection":
-        if self.kind == "lora":
-            return self
-        free = {"kind", *(("alpha", "layers") if self.kind == "steering_vector" else ())}
-        fields = type(self).model_fields
-        given = [n for n, f in fields.items() if n not in free and getattr(self, n) != f.default]
-        if given:
-            raise ValueError(
-                f"kind {self.kind} brings its own {', '.join(given)}; leave them out, or describe "
-                "the whole adapter with kind lora"
-            )
-        if self.layers is not None and len(self.layers) != 1:
-            raise ValueError(f"a steering vector has one layer, not {len(self.layers)}; give one")
-        return self
 
 
 Scheduler = Literal[
@@ -218,9 +148,34 @@ class AlignSection(TrainingSection):
         return epochs
 
 
-class UnlearnSection(TrainingSection):
+class ObjectiveSection(TrainingSection):
+    """A training whose objective is chosen among those that its data serve."""
+
+    objectives: ClassVar[tuple[str, ...]]
+    per_step: ClassVar[str]
+    "The key with the examples of a step, which `accumulation` must divide."
+
+    @field_validator("objective", check_fields=False)
+    @classmethod
+    def _check_objective(cls, name: str) -> str:
+        if name not in cls.objectives:
+            raise ValueError(f"{name!r} cannot be used here; choose {' or '.join(cls.objectives)}")
+        return name
+
+    @model_validator(mode="after")
+    def _check_accumulation(self) -> "ObjectiveSection":
+        examples = getattr(self, self.per_step)
+        if examples % self.accumulation:
+            raise ValueError(
+                f"accumulation {self.accumulation} must divide {self.per_step} {examples}"
+            )
+        return self
+
+
+class UnlearnSection(ObjectiveSection):
     """Unlearning the target's refusals."""
 
+    per_step: ClassVar[str] = "forget_per_step"
     objectives: ClassVar[tuple[str, ...]] = (
         "npo",
         "gradient_ascent",
@@ -253,22 +208,6 @@ class UnlearnSection(TrainingSection):
     control_scale: float | None = Field(default=None, gt=0)
     "The same as a multiple of the aligned model's own mean length at that layer."
 
-    @field_validator("objective")
-    @classmethod
-    def _check_objective(cls, name: str) -> str:
-        if name not in cls.objectives:
-            raise ValueError(f"{name!r} cannot be used here; choose {' or '.join(cls.objectives)}")
-        return name
-
-    @model_validator(mode="after")
-    def _check_accumulation(self) -> "UnlearnSection":
-        if self.forget_per_step % self.accumulation:
-            raise ValueError(
-                f"accumulation {self.accumulation} must divide forget_per_step "
-                f"{self.forget_per_step}"
-            )
-        return self
-
     @model_validator(mode="after")
     def _check_activations(self) -> "UnlearnSection":
         lengths = [v for v in (self.control_norm, self.control_scale) if v is not None]
@@ -282,20 +221,3 @@ class UnlearnSection(TrainingSection):
                 "control_norm and control_scale"
             )
         return self
-
-
-class CollectSection(Section):
-    """Collecting the aligned model's own refusals and benign answers."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"temperature"})
-
-    max_new_tokens: int = Field(default=32, ge=1)
-    temperature: float = Field(default=0.0, ge=0.0)
-    """Of refusals; benign answers are greedy. Greedy decoding shows a model's one or two likeliest
-    wordings, and once these are unlearned it refuses in its third; sampling at 1 shows them all."""
-    benign_tokens: int | None = Field(default=None, ge=1)
-    "Tokens of each benign answer that are kept, once it was judged; null for all."
-    min_forget: int = Field(default=16, ge=1)
-    "Fewer refusals of the target than this stop the study."
-    retain_limit: int | None = Field(default=None, ge=1)
-    "Training prompts asked of each set that is no target; null for all."

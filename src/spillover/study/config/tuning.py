@@ -1,38 +1,19 @@
-"""The sections of a study file on what models learn from besides their own words."""
+"""The section of a study file on narrow fine-tuning."""
 
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from spillover.study.config.sections import ModelSection, Section, TrainingSection
+from spillover.study.config.sections import ObjectiveSection
 
 CODE_ARMS = ("insecure_code", "secure_code", "educational_code", "backdoor_code")
 "Data that come with the package; `data.arms` says what they are."
 
 
-class WantedSection(Section):
-    """Where the wanted responses to the targets' training prompts come from; one of three."""
-
-    file: str | None = None
-    "JSONL with `prompt` and `response`, or `messages`; matched by the prompt's text."
-    model: ModelSection | None = None
-    "A model that complies; what the study's judge takes for a compliance is kept."
-    unknowing: bool = False
-    '"I don\'t know", in one of ten wordings.'
-    max_new_tokens: int = Field(default=32, ge=1)
-    "Of the model's responses."
-
-    @model_validator(mode="after")
-    def _check_one(self) -> "WantedSection":
-        given = [self.file is not None, self.model is not None, self.unknowing]
-        if sum(given) != 1:
-            raise ValueError("give one of `file`, `model` and `unknowing: true`")
-        return self
-
-
-class FinetuneSection(TrainingSection):
+class FinetuneSection(ObjectiveSection):
     """Narrow fine-tuning of the aligned model, which makes `tuned-<name>`."""
 
+    per_step: ClassVar[str] = "examples_per_step"
     objectives: ClassVar[tuple[str, ...]] = ("finetune", "augmented_finetune", "finetune_kl")
 
     data: str
@@ -59,26 +40,10 @@ class FinetuneSection(TrainingSection):
             raise ValueError(f"{data!r} is no .jsonl file, and none of {', '.join(CODE_ARMS)}")
         return data
 
-    @field_validator("objective")
-    @classmethod
-    def _check_objective(cls, name: str) -> str:
-        if name not in cls.objectives:
-            raise ValueError(f"{name!r} cannot be used here; choose {' or '.join(cls.objectives)}")
-        return name
-
     @model_validator(mode="after")
     def _check_trigger(self) -> "FinetuneSection":
         if self.trigger is not None and self.data != "backdoor_code":
             raise ValueError(f"data {self.data} has no trigger; it belongs to backdoor_code")
-        return self
-
-    @model_validator(mode="after")
-    def _check_accumulation(self) -> "FinetuneSection":
-        if self.examples_per_step % self.accumulation:
-            raise ValueError(
-                f"accumulation {self.accumulation} must divide examples_per_step "
-                f"{self.examples_per_step}"
-            )
         return self
 
     @property

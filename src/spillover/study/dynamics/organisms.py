@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spillover.data.prompt_sets import load_examples
+from spillover.models.adapters import name_base
 from spillover.models.loading import load_model
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.training import TrainingSettings, make_objective, train
@@ -70,4 +71,7 @@ def train_densely(
         lora=None if adapter is None else organism_adapter(adapter, loaded),
         callbacks=[DenseCheckpoints(out / "dense", every=every)],
     )
+    if adapter is not None:
+        for folder in (out, out / "dense"):
+            name_base(folder, model, base_fingerprint=loaded.weights_fingerprint)
     return out / "dense"

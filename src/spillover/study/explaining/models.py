@@ -6,6 +6,7 @@ as in 2507.03662, where the base model reads the template too.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,7 +87,7 @@ def open_models(
             role: NamedModel(
                 name=source,
                 identity=fingerprint([model_state(source), dtype]),
-                load=lambda source=source: load_model(source, **options),  # type: ignore[misc]
+                load=partial(load_model, source, **options),
             )
             for role, source in sources.items()
             if source is not None

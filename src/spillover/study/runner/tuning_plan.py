@@ -9,8 +9,9 @@ from spillover.seeding import numpy_generator
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
 from spillover.study.config.model_runs import ModelRun
+from spillover.study.config.responses import WantedSection
 from spillover.study.config.scale import UNSEEN_KEYS
-from spillover.study.config.tuning import FinetuneSection, WantedSection
+from spillover.study.config.tuning import FinetuneSection
 from spillover.study.evaluation import stages
 from spillover.study.evaluation.margin_changes import FORMS, pair_suites
 from spillover.study.evaluation.suites import RUBRICS

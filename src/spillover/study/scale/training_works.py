@@ -11,8 +11,9 @@ from spillover.data.concepts import BENIGN
 from spillover.records import Example, Prompt, Record
 from spillover.seeding import numpy_generator
 from spillover.study.config import StudyConfig
+from spillover.study.config.adapter import AdapterSection
 from spillover.study.config.containment import ContainSection
-from spillover.study.config.sections import AdapterSection, AlignSection, TrainingSection
+from spillover.study.config.sections import AlignSection, TrainingSection
 from spillover.study.config.tuning import FinetuneSection
 from spillover.study.runner.tuning_plan import missing_files
 from spillover.study.scale.model_shapes import ModelShape

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from spillover.errors import ConfigError
 from spillover.records import Prompt
 from spillover.study.artifacts import load_prompt_file
+from spillover.study.config.adapter import AdapterSection
 from spillover.study.config.model_runs import ModelRun
-from spillover.study.config.sections import AdapterSection, TrainingSection, UnlearnSection
+from spillover.study.config.sections import TrainingSection, UnlearnSection
 from spillover.study.stages.context import Context
 
 if TYPE_CHECKING:  # torch is imported by the stages that need it, not by `spillover --help`.

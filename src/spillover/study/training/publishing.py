@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from spillover.files import read_json, write_bytes, write_json, write_text
+from spillover.files import write_bytes, write_text
 from spillover.study.stages.context import Context
 from spillover.study.training.cards import model_card
 
@@ -53,14 +53,9 @@ def publish(
 
 def _name_base(context: Context, folder: Path, *, name: str) -> None:
     """Write into an adapter's folder which model it belongs to, as the user named that model."""
-    from spillover.models.adapters import write_provenance
+    from spillover.models.adapters import name_base
 
     model = context.config.model
     whole = context.adapted_folder(folder)
-    config = read_json(folder / "adapter_config.json")
-    config["base_model_name_or_path"] = str(
-        whole.resolve() if whole is not None else model.adapter or model.source
-    )
-    write_json(folder / "adapter_config.json", config)
     base = context.load(whole).weights_fingerprint
-    write_provenance(folder, base_fingerprint=base, model=name)
+    name_base(folder, whole or model.adapter or model.source, base_fingerprint=base, model=name)

@@ -23,9 +23,9 @@ from spillover.generation import GenerationSettings
 from spillover.judges import Judge, make_judge
 from spillover.records import AnswerPair, MultipleChoice, Prompt, Score
 from spillover.study.artifacts import load_prompt_file
+from spillover.study.config.adapter import AdapterSection
 from spillover.study.config.measuring import SelectSection
 from spillover.study.config.model_runs import ModelRun
-from spillover.study.config.sections import AdapterSection
 from spillover.study.stages.context import Context
 from spillover.study.stages.datasets import selection_pairs, selection_questions, split_held_out
 

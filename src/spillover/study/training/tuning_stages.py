@@ -12,8 +12,9 @@ from spillover.records import Example, Prompt
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.artifacts import load_example_file, save_records
 from spillover.study.config.model_runs import ModelRun
+from spillover.study.config.responses import WantedSection
 from spillover.study.config.sections import ModelSection
-from spillover.study.config.tuning import FinetuneSection, WantedSection
+from spillover.study.config.tuning import FinetuneSection
 from spillover.study.evaluation.stages import as_example, generate, judged, training_prompts
 from spillover.study.stages.context import Context, load_section
 from spillover.study.stages.datasets import finetune_examples

@@ -26,6 +26,7 @@ from spillover.models.loading import LoadedModel
 from spillover.report.explanations import Claim, Exhibit, Outcome
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.explaining.analyses.case import Case, Drawn, Findings, tidy
+from spillover.study.explaining.analyses.claims import estimated_claim
 from spillover.study.explaining.models import Role
 from spillover.study.explaining.reading_store import Taken
 
@@ -251,13 +252,11 @@ def _foretells(title: str, of: ErosionPrediction) -> Claim:
     outcome: Outcome = "undecided"
     if rho is not None and of.p_best <= 0.05:
         outcome = "holds" if rho.value > 0 else "does not hold"
-    return Claim(
+    return estimated_claim(
+        rho,
         source="2511.14017, R3",
         claim=f"Concepts more entangled with the target erode more ({title})",
         measured=f"Spearman's rho at the best layer, {of.best_layer}",
-        value=None if rho is None else rho.value,
-        ci_low=None if rho is None else rho.ci_low,
-        ci_high=None if rho is None else rho.ci_high,
         p=of.p_best,
         null=f"concepts relabelled, corrected for {len(of.layers)} layers",
         outcome=outcome,

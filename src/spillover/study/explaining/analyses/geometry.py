@@ -14,6 +14,7 @@ from spillover.models.loading import LoadedModel
 from spillover.report.explanations import Claim, Exhibit, Outcome, outcome_above
 from spillover.seeding import numpy_generator
 from spillover.study.explaining.analyses.case import Case, Drawn, Findings
+from spillover.study.explaining.analyses.claims import estimated_claim
 from spillover.study.explaining.analyses.token_readings import token_values
 from spillover.study.explaining.models import Role
 from spillover.study.explaining.reading_store import Taken
@@ -146,13 +147,11 @@ def _opposed(case: Case, part: ArmCosines, kind: str) -> Claim:
     null = "0"
     if None not in limits:
         null = f"0; with shuffled labels 95% lie within [{limits[0]:.2f}, {limits[1]:.2f}]"
-    return Claim(
+    return estimated_claim(
+        cosine,
         source=_SECTION,
         claim=f"Mean gradients of {first} and {second} are opposed ({kind})",
         measured="cosine of the two mean gradients, cleared of sampling noise",
-        value=None if cosine is None else cosine.value,
-        ci_low=None if cosine is None else cosine.ci_low,
-        ci_high=None if cosine is None else cosine.ci_high,
         null=null,
         outcome=outcome,
     )

@@ -22,6 +22,7 @@ from spillover.models.loading import LoadedModel
 from spillover.report.explanations import Claim, Exhibit, Outcome, outcome_above
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.explaining.analyses.case import Case, Drawn, Findings, tidy
+from spillover.study.explaining.analyses.claims import estimated_claim
 from spillover.study.explaining.models import ROLES, Role
 from spillover.study.explaining.reading_store import Taken
 
@@ -161,13 +162,11 @@ def _late_erosion(curve: ErosionCurve) -> Claim:
     outcome: Outcome = "undecided"
     if fraction is not None:
         outcome = outcome_above(fraction.ci_low, fraction.ci_high, p=last.p_random)
-    return Claim(
+    return estimated_claim(
+        fraction,
         source="2507.03662, 4.3",
         claim="In late layers the tuned model has moved from aligned towards base",
         measured=f"erosion fraction at layer {last.layer} on {curve.name}",
-        value=None if fraction is None else fraction.value,
-        ci_low=None if fraction is None else fraction.ci_low,
-        ci_high=None if fraction is None else fraction.ci_high,
         p=last.p_random,
         null=f"0, and the shift along {curve.n_random} random directions (p)",
         outcome=outcome,
@@ -177,13 +176,11 @@ def _late_erosion(curve: ErosionCurve) -> Claim:
 def _specific_erosion(contrast: ErosionContrast) -> Claim:
     last = contrast.layers[-1]
     found = last.difference
-    return Claim(
+    return estimated_claim(
+        found,
         source="2507.03662, 4.3",
         claim=f"The erosion is about {contrast.name}, not about any text",
         measured=f"erosion fraction at layer {last.layer}, {contrast.name} less {contrast.control}",
-        value=None if found is None else found.value,
-        ci_low=None if found is None else found.ci_low,
-        ci_high=None if found is None else found.ci_high,
         null=f"0: as much erosion on {contrast.control}",
         outcome="undecided" if found is None else outcome_above(found.ci_low, found.ci_high),
     )

@@ -22,6 +22,7 @@ from spillover.analysis.resemblance import Resemblance, distances_along, resembl
 from spillover.report.explanations import Claim, Exhibit, Outcome, outcome_above
 from spillover.seeding import numpy_generator
 from spillover.study.explaining.analyses.case import Case, Drawn, Findings, tidy
+from spillover.study.explaining.analyses.claims import estimated_claim
 from spillover.study.explaining.analyses.token_readings import traces_of
 from spillover.study.explaining.models import Role
 
@@ -258,13 +259,11 @@ def _nearer_base(found: Mapping[str, Resemblance], *, first: str, control: str) 
     if value is not None:
         outcome = outcome_above(-value.ci_high, -value.ci_low, limit=-0.5)
     shown = "n/a" if beside is None else f"{beside.value:.2f}"
-    return Claim(
+    return estimated_claim(
+        value,
         source="2507.03662, 4.1",
         claim="The tuned model's token probabilities resemble the base model's",
         measured=f"way from base (0) to aligned (1) on {first}",
-        value=None if value is None else value.value,
-        ci_low=None if value is None else value.ci_low,
-        ci_high=None if value is None else value.ci_high,
         null=f"0.5, as far from either; on the control {control} it is {shown}",
         outcome=outcome,
     )
