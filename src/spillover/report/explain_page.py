@@ -22,7 +22,9 @@ from spillover.report.text import visible
 _SHOWN_ROWS = 400
 
 
-def render_explanation(explanation: Explanation, *, figures: Mapping[str, str]) -> str:
+def render_explanation(
+    explanation: Explanation, *, figures: Mapping[str, str], has_tensors: bool = True
+) -> str:
     """Return the page.
 
     The same inputs give the same page, byte for byte.
@@ -30,6 +32,7 @@ def render_explanation(explanation: Explanation, *, figures: Mapping[str, str]) 
     Args:
         explanation: What was found.
         figures: SVG of each exhibit, by its name, from `figure_files.render_figure`.
+        has_tensors: Whether what was read off the models lies beside the page.
     """
     script = resources.files("spillover.report").joinpath("explain.js").read_text(encoding="utf-8")
     environment = page_environment()
@@ -37,6 +40,7 @@ def render_explanation(explanation: Explanation, *, figures: Mapping[str, str]) 
     template = environment.get_template("explain.html.j2")
     return template.render(
         explanation=explanation,
+        has_tensors=has_tensors,
         claims=[(part, claim) for part in explanation.parts for claim in part.claims],
         figures={name: Markup(svg) for name, svg in figures.items()},
         downloads={

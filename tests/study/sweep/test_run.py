@@ -1,7 +1,5 @@
-"""Sweeps from end to end: failures alone, work shared, nothing done twice, three launchers."""
+"""Sweeps from end to end: failures alone, work shared, nothing done twice."""
 
-import json
-import os
 from dataclasses import replace
 
 import pandas as pd
@@ -12,33 +10,12 @@ from spillover.files import read_json
 from spillover.study.artifacts import RunFolder
 from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study, study_state
-from spillover.study.sweep.jobs import SweepJob, failure
-from spillover.study.sweep.launchers import (
-    LAUNCHERS,
-    LaunchSettings,
-    environments,
-    find_launcher,
-    run_locally,
-    run_on_ray,
-    run_on_slurm,
-)
 from spillover.study.sweep.run import plan_sweep, run_sweep
 from spillover.study.sweep.stage_sharing import adopt_stages, shared_work
 from tests.interrupting import interrupted
 
 SHORT = ("contain=null", "monitor=null", "evaluate.capability=null")
 GRID = ("collect.min_forget=1,2,999",)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_each():
-    """Give the processes of jobs one thread."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    yield
-    os.environ.pop("OMP_NUM_THREADS")
-    if before is not None:
-        os.environ["OMP_NUM_THREADS"] = before
 
 
 @pytest.fixture(scope="module")
@@ -152,86 +129,6 @@ def test_only_studies_with_the_same_safety_training_share_it(small_study, tmp_pa
     assert one == shared_work(small_study(align, "unlearn.steps=5"), folder)
     assert one != shared_work(small_study(align, "align.steps=3"), folder)
     assert shared_work(small_study(), folder) is None
-
-
-@pytest.fixture
-def broken_job(tmp_path, edited_study):
-    """Return a job that fails before anything heavy is imported."""
-    study = edited_study(prompts={"concepts": ["safety"], "train": str(tmp_path / "nowhere")})
-    return SweepJob(
-        name="broken",
-        study=study,
-        out=tmp_path / "runs" / "broken",
-        log=tmp_path / "broken.log",
-        cwd=tmp_path,
-    )
-
-
-def settings(folder, **options):
-    return LaunchSettings(n_jobs=2, options=options, folder=folder)
-
-
-def test_a_job_that_fails_at_once_is_an_outcome(broken_job, tmp_path):
-    (outcome,) = run_locally([broken_job], settings(tmp_path))
-    assert "nowhere: no such file (exit 2; see " in outcome.error
-
-
-def test_local_jobs_take_no_resources(broken_job, tmp_path):
-    with pytest.raises(ConfigError, match="launcher local: takes no options, got num_gpus"):
-        list(run_locally([broken_job], settings(tmp_path, num_gpus=1)))
-
-
-def test_local_jobs_share_gpus_in_turn():
-    found = [share["CUDA_VISIBLE_DEVICES"] for share in environments(3, gpus=["0", "5"])]
-    assert found == ["0", "5", "0"]
-    assert all("CUDA_VISIBLE_DEVICES" not in share for share in environments(2, gpus=[]))
-
-
-def test_a_ray_cluster_started_here_runs_jobs_and_survives_those_that_fail(
-    broken_job, swept, tmp_path
-):
-    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'spillover[ray]'")
-    plan, _, _ = swept
-    point = plan.points[0]
-    good = replace(plan.job(point), out=tmp_path / "runs" / "good", log=tmp_path / "good.log")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-    try:
-        found = list(run_on_ray([broken_job, good], settings(tmp_path, num_cpus=1)))
-    finally:
-        ray.shutdown()
-    outcomes = {outcome.name: outcome.error for outcome in found}
-    assert "nowhere: no such file" in outcomes["broken"]
-    assert outcomes[point.name] == ""
-    rows = json.loads((tmp_path / "runs" / "good" / "comparisons.json").read_text())
-    assert rows == json.loads(plan.run_folder(point).comparisons.read_text())
-
-
-def test_submitit_runs_jobs_without_a_cluster(broken_job, tmp_path):
-    pytest.importorskip(
-        "submitit", reason="submitit is not installed: pip install 'spillover[slurm]'"
-    )
-    (outcome,) = run_on_slurm([broken_job], settings(tmp_path / "slurm", cluster="local"))
-    assert outcome.name == "broken"
-    assert "nowhere: no such file" in outcome.error
-
-
-def test_launchers_are_a_table_and_an_unknown_one_lists_it(monkeypatch):
-    assert list(LAUNCHERS) == ["local", "ray", "slurm"]
-    with pytest.raises(ConfigError, match="launcher 'lsf' is not known; choose one of local, ray"):
-        find_launcher("lsf")
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match=r"needs the package ray; pip install 'spillover\[ray\]'"):
-        find_launcher("ray")
-
-
-def test_why_a_run_failed_is_its_message_or_its_last_line(tmp_path):
-    log = tmp_path / "log"
-    log.write_text("1/9 prompts: done\nerror: no space\nlast line\n")
-    assert failure(log, 1) == f"no space (exit 1; see {log})"
-    log.write_text("Traceback\n  File\nValueError: odd\n\n")
-    assert failure(log, 1) == f"ValueError: odd (exit 1; see {log})"
-    log.write_text("")
-    assert failure(log, -9) == f"exit -9; see {log}"
 
 
 def test_ctrl_c_ends_the_jobs_too_and_says_how_to_go_on(study_files, tmp_path):

@@ -54,8 +54,8 @@ def resistance_part(cells: Sequence[ResistanceCell], found: Resistance) -> Drawn
                     name="resistance",
                     title="Forward against inverse training",
                     shows="Each dot is one seed's pair of trainings with equal budgets.",
-                    shows_not="Why: later models may only say things that are harder to predict. "
-                    "That is what the middle panel takes off.",
+                    shows_not="Why: one slice's answers may only be harder to predict than "
+                    "another's. That is what the middle panel takes off.",
                 ),
                 lambda: plot_resistance(cells),
             )

@@ -84,5 +84,5 @@ def write_dynamics_page(
         settings={"spillover": __version__, **settings},
     )
     path = out / f"{page}.html"
-    write_text(path, render_explanation(explanation, figures=figures))
+    write_text(path, render_explanation(explanation, figures=figures, has_tensors=False))
     return path
