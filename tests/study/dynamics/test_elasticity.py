@@ -66,8 +66,7 @@ def test_resistance_compares_the_same_budgets_forwards_and_back(model, tmp_path)
             # A random model's answers at temperature 1: about ln(259) nats a token at most.
             assert 0 < side["entropy"] < 6
     assert "Inverse training ends with a lower loss" in page.read_text()
-    assert not (page.parent / "tensors").exists()
-    assert "tensors/" not in page.read_text()
+    assert not (page.parent / "tensors").exists() and "tensors/" not in page.read_text()
     before = contents(tmp_path / "out")
     # What a kill took is made again, to the same numbers.
     (tmp_path / "out" / "cells" / "seed-1_1-to-2.json").unlink()
@@ -123,10 +122,6 @@ def test_rebound_is_measured_from_the_trained_model_on(model, pairs, tmp_path):
     text = page.read_text()
     assert "With 12 positive examples the score falls faster than with 2" in text
     assert "theorem 4.2" in text
-    assert "the same negative ones take more of the score away" in text
-    n = sum(run["examples_to_threshold"] is not None for run in found["rebounds"])
-    threshold = found["rebounds"][0]["threshold"]
-    assert f"A distance of {threshold:g} nats a token was reached in {n} of 4 runs" in text
     before = contents(tmp_path / "out")
     (tmp_path / "out" / "runs" / "seed-0_positive-12.json").unlink()
     write()

@@ -11,30 +11,18 @@ from spillover.study.config.sections import ModelSection
 class CollectSection(Section):
     """Collecting the aligned model's own refusals and benign answers."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"temperature", "samples"})
+    later: ClassVar[frozenset[str]] = frozenset({"temperature"})
 
     max_new_tokens: int = Field(default=32, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
     """Of refusals; benign answers are greedy. Greedy decoding shows a model's one or two likeliest
     wordings, and once these are unlearned it refuses in its third; sampling at 1 shows them all."""
-    samples: int = Field(default=1, ge=1)
-    """Answers to each training prompt of a target. With one, a wording comes with a few prompts,
-    which are learnt by heart: the target is then refused in that wording elsewhere."""
     benign_tokens: int | None = Field(default=None, ge=1)
     "Tokens of each benign answer that are kept, once it was judged; null for all."
     min_forget: int = Field(default=16, ge=1)
     "Fewer refusals of the target than this stop the study."
     retain_limit: int | None = Field(default=None, ge=1)
     "Training prompts asked of each set that is no target; null for all."
-
-    @model_validator(mode="after")
-    def _check_samples(self) -> "CollectSection":
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError(
-                f"samples is {self.samples}, but at temperature 0 all of them are the same; set "
-                "temperature to 1, or leave samples out"
-            )
-        return self
 
 
 class WantedSection(Section):

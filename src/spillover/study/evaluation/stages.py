@@ -190,10 +190,7 @@ def training_prompts(context: Context) -> tuple[Prompt, ...]:
 
 
 def _prompts_to_collect(context: Context) -> tuple[list[Prompt], list[Prompt]]:
-    """Return harmful and benign training prompts: all of targets, else `retain_limit` a set.
-
-    Those of targets come as often as they are to be answered, each time with an id of its own.
-    """
+    """Return harmful and benign training prompts: all of targets, else `retain_limit` a set."""
     config = context.config
     sets: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in training_prompts(context):
@@ -202,12 +199,6 @@ def _prompts_to_collect(context: Context) -> tuple[list[Prompt], list[Prompt]]:
         rng = numpy_generator(config.seeds[0], "collect", name)
         drawn = sorted(rng.permutation(len(sets[name]))[: config.collect.retain_limit])
         sets[name] = [sets[name][place] for place in drawn]
-    for name in config.targets:
-        sets[name] += [
-            replace(prompt, id=f"{prompt.id}#{sample}")
-            for sample in range(1, config.collect.samples)
-            for prompt in sets[name]
-        ]
     benign = [prompt for name in BENIGN for prompt in sets.pop(name, [])]
     return [prompt for prompts in sets.values() for prompt in prompts], benign
 
@@ -241,11 +232,7 @@ def collect_refusals(context: Context, *, aligned: Path | None) -> None:
         if refused is not is_benign and completion.response:
             n_tokens = section.benign_tokens if is_benign else None
             kept.append(_first_tokens(as_example(completion), n_tokens, loaded.tokenizer))
-    # Samples of one prompt that say the same are one example.
-    different: dict[tuple[str, str, str], Example] = {}
-    for example in kept:
-        different.setdefault((example.concept, example.prompt, example.response), example)
-    save_records(context.folder.examples("collected"), list(different.values()))
+    save_records(context.folder.examples("collected"), kept)
 
 
 def _first_tokens(example: Example, n_tokens: int | None, tokenizer: Any) -> Example:

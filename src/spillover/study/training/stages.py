@@ -141,11 +141,10 @@ def _forget_set(
         rng=numpy_generator(run.seed, run.draws, "unknowing"),
     )
     least = context.config.collect.min_forget
-    n_refused, n_found = (len({e.prompt for e in es}) for es in (refused, found.forget))
-    if n_found < least:
-        wanting = f", of which {n_found} have a wanted response" if needs_wanted else ""
+    if len(found.forget) < least:
+        wanting = f", of which {len(found.forget)} have a wanted response" if needs_wanted else ""
         raise DataError(
-            f"forget set: the aligned model refused {n_refused} training prompts of "
+            f"forget set: the aligned model refused {len(refused)} training prompts of "
             f"{run.target!r}{wanting}, at least {least} are needed; give more prompts, a model "
             f"that refuses them{', more wanted responses' if needs_wanted else ''}, or lower "
             "collect.min_forget"
