@@ -74,6 +74,7 @@ def test_every_exhibit_says_what_it_shows_and_what_it_does_not():
 def test_a_claim_has_its_value_interval_p_null_and_outcome():
     found = page()
     assert "a number: 0.5 [0.25,\u00a00.75], p = 0.010" in found
+    assert ", p &lt; 0.001</p>" in page(claims=(claim(p=0.0001),))
     assert "Against: chance." in found
     assert '<span class="tag holds">holds</span>' in found
     assert claim_number(claim(value=None)) == "n/a"
