@@ -14,7 +14,7 @@ BUDGET = {"steps": 4, "learning_rate": 0.01}
 
 def test_every_method_of_the_training_room_can_be_run_in_a_study():
     assert set(CONTAINMENTS) <= set(METHODS)
-    assert set(METHODS) - set(CONTAINMENTS) == {"retain_loss", "focused_retain"}
+    assert set(METHODS) - set(CONTAINMENTS) == {"retain_loss", "focused_retain", "second_round"}
 
 
 def test_the_forms_without_a_retain_loss_forget_alike():
@@ -45,6 +45,11 @@ def test_a_section_of_before_is_written_as_before():
             {"method": "subtraction", "objective": "idk_retain"},
             r"unlearns the other refusals.*choose anpo",
         ),
+        (
+            {"method": "second_round", "objective": "dpo_retain"},
+            r"unlearns the refusals that the first round leaves.*choose anpo",
+        ),
+        ({"options": {"n_steps": 2}}, r"method retain_loss takes no options; leave out n_steps"),
         ({"method": "interleaved"}, r"objective anpo would unlearn them; choose augmented_fine"),
         (
             {"method": "retain_ce", "objective": "rmu", "layer": 1, "control_scale": 2.0},
@@ -105,8 +110,8 @@ def test_the_bundled_comparison_gives_all_but_a_few_the_same_budget():
         for name, s in config.containments.items()
         if s.trains and (s.steps, s.forget_per_step, s.adapter) != budget
     }
-    # A cheaper form of ours, and trainings that begin with the unlearned model.
-    assert others == {"focused_cheap", "subtraction", "realignment"}
+    # A cheaper form of ours, steps in two rounds, trainings that begin with the unlearned model.
+    assert others == {"focused_cheap", "second_round", "subtraction", "realignment"}
     learning = {name for name, rule in METHODS.items() if rule.learns}
     used = {s.method for s in config.contain_sections.values()}
     assert set(METHODS) - used == {"retain_ce", *learning}

@@ -43,6 +43,8 @@ class ContainmentOptions(Section):
     n_examples: int | None = Field(default=None, ge=1)
     """Different examples: ranked benign ones (default: half of them), for re-alignment (120) or of
     the retain set (48)."""
+    n_steps: int | None = Field(default=None, ge=1)
+    "Of the second round; default: a quarter of `steps`."
     parts: tuple[FocusPart, ...] | None = Field(default=None, min_length=1)
     "Of `focused_retain`, for ablations; default: all three."
 
@@ -75,6 +77,7 @@ METHODS: dict[str, MethodRule] = {
     "focused_retain": MethodRule(
         ("uniform", "layer", "n_layers", "n_examples", "parts"), retain="loss", needs_lora=True
     ),
+    "second_round": MethodRule(("n_steps",), retain="loss"),
     "retain_ce": MethodRule(("weight",), retain="penalty"),
     "retain_kl": MethodRule(("weight",), retain="penalty", needs_lora=True),
     "ldifs": MethodRule(("weight", "layers"), retain="penalty", needs_lora=True),
@@ -109,6 +112,15 @@ FORGET_ONLY = {
     "dpo_retain": "dpo",
 }
 "Objective with a retain loss -> the same without, for methods that keep in another way."
+
+SECOND_SHARE = 4
+"The second round has so many times fewer steps than the first one, if nothing else is said."
+
+_COLLECTS = {
+    "subtraction": "the other refusals",
+    "second_round": "the refusals that the first round leaves",
+}
+"Method -> what it unlearns besides the collected refusals of the target."
 
 LEARNING = ("augmented_finetune", "finetune_kl", "idk_retain")
 "Objectives whose forget examples carry responses to learn."
@@ -181,10 +193,11 @@ class ContainSection(UnlearnSection):
                 f"method {self.method} keeps without a retain loss, and objective "
                 f"{self.objective} has no form without one; choose {' or '.join(FORGET_ONLY)}"
             )
-        if self.method == "subtraction" and self.objective in (*LEARNING, "dpo_retain"):
+        if self.method in _COLLECTS and self.objective in (*LEARNING, "dpo_retain"):
             raise ValueError(
-                f"method subtraction unlearns the other refusals, which objective {self.objective} "
-                "would need wanted responses for; choose anpo, or another on own responses"
+                f"method {self.method} unlearns {_COLLECTS[self.method]}, which objective "
+                f"{self.objective} would need wanted responses for; choose anpo, or another on "
+                "own responses"
             )
         return self
 

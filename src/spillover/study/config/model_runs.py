@@ -69,6 +69,11 @@ def _kind(role: str, containment: str) -> str:
     return f"{role}_{containment}" if containment else role
 
 
+def first_round_artifact(run: ModelRun) -> str:
+    """Return the name of what a containment in two rounds makes on the way."""
+    return f"{run.artifact}-round-1"
+
+
 def unlearned_artifact(config: StudyConfig, run: ModelRun) -> str:
     """Return the name in the run folder of what was unlearned for a target and seed."""
     return f"unlearned-{_suffix(config, run.target, run.seed)}"

@@ -38,6 +38,7 @@ from spillover.study.containment.readings import (
     read_states,
     spared_directions,
 )
+from spillover.study.containment.second_round import second_round
 from spillover.study.stages.context import Context
 from spillover.study.training.stages import unlearning_job
 from spillover.study.training.train import Callbacks, train_stage
@@ -230,6 +231,7 @@ STAGES: dict[str, Callable[[Case], None]] = {
     "retain_loss": _retain_loss,
     "shares_by_erosion": _shares_by_erosion,
     "focused_retain": _focused_retain,
+    "second_round": second_round,
     "retain_ce": _penalised("retain_ce"),
     "retain_kl": _penalised("retain_kl"),
     "ldifs": _penalised("ldifs"),

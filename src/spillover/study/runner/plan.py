@@ -8,7 +8,12 @@ from spillover.records import Prompt
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
 from spillover.study.config.containment import ContainSection
-from spillover.study.config.model_runs import ModelRun, model_runs, unlearned_artifact
+from spillover.study.config.model_runs import (
+    ModelRun,
+    first_round_artifact,
+    model_runs,
+    unlearned_artifact,
+)
 from spillover.study.config.scale import UNSEEN_KEYS
 from spillover.study.config.sections import UnlearnSection
 from spillover.study.evaluation import stages
@@ -137,6 +142,9 @@ def _unlearn_stage(
         section.rule.after or section.rule.looks_at_unlearned
     ):
         unlearned = (unlearned_artifact(config, run),)
+    made_models = [run.artifact]
+    if isinstance(section, ContainSection) and section.method == "second_round":
+        made_models.append(first_round_artifact(run))
 
     def make(context: Context) -> None:
         if not isinstance(section, ContainSection):
@@ -158,7 +166,7 @@ def _unlearn_stage(
             **selection_inputs(config),
         },
         needs=("prompts", "collect", *made, *wanted, *unlearned),
-        outputs=(folder.model(run.artifact),),
+        outputs=tuple(folder.model(name) for name in made_models),
         run=make,
     )
 
