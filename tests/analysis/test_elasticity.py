@@ -101,6 +101,9 @@ def test_more_positive_examples_that_rebound_faster_are_seen_over_seeds():
     assert (found.few, found.many) == (1000, 10000)
     assert found.initial_slope.delta == pytest.approx(0.8 / 205 - 0.8 / 400, rel=0.1)
     assert found.initial_slope.ci_low > 0
+    # All fall from 0.9 to 0.1 in the end, however fast.
+    assert [r.fall for r in rebounds] == pytest.approx([0.8] * 9, abs=0.01)
+    assert found.fall.delta == pytest.approx(0, abs=0.01)
     # The distance is below 0.01 at 1.9 knees: 390 (mean knee 205) against 760.
     assert found.examples_to_threshold.delta == pytest.approx(1.9 * (205 - 400), rel=0.01)
     never = rebound(curve(10000, seed=0, knee=2000))

@@ -58,6 +58,16 @@ def test_a_planted_turn_is_found_within_one_move(at, noise):
     assert found.ci_low <= at <= found.ci_high
 
 
+@pytest.mark.parametrize(("at", "place"), [(2, 5), (18, 15)])
+def test_a_turn_near_an_end_is_placed_where_min_moves_are_left_on_either_side(at, place):
+    found = find_change_point(
+        products_of(turning(20, at=at, noise=0.1)), rng=rng(), min_moves=5, memory=0.0
+    )
+    assert found.place == place
+    assert found.ci_low >= 5
+    assert found.ci_high <= 15
+
+
 def test_two_turns_are_both_found():
     moves = np.concatenate([turning(40, at=20, noise=0.3), turning(20, at=1, noise=0.3, seed=5)])
     moves[40:, :2] = [0.0, -1.0]

@@ -149,6 +149,8 @@ class Rebound(Record):
     "Negative examples until the distance is below the threshold; None if it never was."
     threshold: float
     start_score: float
+    fall: float
+    "Score lost over all negative examples; unlike a slope before the knee, it needs no knee."
     start_distance: float
     lowest_distance: float
     "Smallest on the way; training on past the base leads away from it again."
@@ -180,6 +182,7 @@ def rebound(
         examples_to_threshold=first_crossing(n, distance, threshold=threshold),
         threshold=threshold,
         start_score=float(score[0]),
+        fall=float(score[0] - score[-1]),
         start_distance=float(distance[0]),
         lowest_distance=float(distance.min()),
     )
@@ -193,6 +196,9 @@ class ReboundGrowth(Record):
     many: int
     initial_slope: SeedDifference
     "Score lost with each negative example before the knee, many minus few; positive is elastic."
+    fall: SeedDifference
+    """Score lost over all negative examples, many minus few; positive is elastic. A model that
+    starts higher has more to lose."""
     examples_to_threshold: SeedDifference | None
     "Many minus few; negative is elastic. None unless all runs reached the threshold."
 
@@ -227,5 +233,6 @@ def rebound_growth(rebounds: Sequence[Rebound]) -> ReboundGrowth:
         few=few,
         many=many,
         initial_slope=seed_difference(slopes[0], slopes[1]),
+        fall=seed_difference(*[[found.fall for found in side] for side in sides]),
         examples_to_threshold=seed_difference(reached[0], reached[1]) if is_known else None,
     )

@@ -19,6 +19,9 @@ from spillover.stats.intervals import require_level
 
 Products = Float[np.ndarray, "move move"]
 
+MOST_MEMORY = 0.95
+"The largest estimate of `memory_of`; moves that reach it may remember more than is taken off."
+
 # Directions whose spread is below this share of their length are one direction but for rounding.
 _STRAIGHT = 1e-9
 
@@ -103,7 +106,7 @@ def memory_of(products: Products) -> float:
     if n < 3 or spread <= _STRAIGHT * n:
         return 0.0
     seen = float(np.diag(rest, 1).sum()) / spread
-    return float(np.clip((seen + 2 / n) / max(1 - 6 / n, 0.5), 0.0, 0.95))
+    return float(np.clip((seen + 2 / n) / max(1 - 6 / n, 0.5), 0.0, MOST_MEMORY))
 
 
 def without_memory(products: Products, *, memory: float) -> Float[np.ndarray, "new new"]:
@@ -185,7 +188,8 @@ def find_change_point(
 
 def _largest(new: Products, fewest: int) -> tuple[int, float]:
     """Return the best split and its share."""
-    shares = split_shares(new)[fewest - 1 : len(new) - fewest]
+    # On the right no move is out, so that one more has to be there.
+    shares = split_shares(new)[fewest - 1 : len(new) - fewest - 1]
     best = int(shares.argmax())
     return best + fewest, float(shares[best])
 

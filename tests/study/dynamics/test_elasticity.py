@@ -123,6 +123,10 @@ def test_rebound_is_measured_from_the_trained_model_on(model, pairs, tmp_path):
     text = page.read_text()
     assert "With 12 positive examples the score falls faster than with 2" in text
     assert "theorem 4.2" in text
+    assert "the same negative ones take more of the score away" in text
+    n = sum(run["examples_to_threshold"] is not None for run in found["rebounds"])
+    threshold = found["rebounds"][0]["threshold"]
+    assert f"A distance of {threshold:g} nats a token was reached in {n} of 4 runs" in text
     before = contents(tmp_path / "out")
     (tmp_path / "out" / "runs" / "seed-0_positive-12.json").unlink()
     write()

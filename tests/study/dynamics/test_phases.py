@@ -82,6 +82,7 @@ def test_a_planted_turn_and_a_later_behaviour_are_told_with_their_lag(tmp_path):
     assert abs(found["paths"][0]["change"]["place"] - 30) <= 1
     assert [onset["step"] for onset in found["onsets"]] == pytest.approx([230, 110], abs=12)
     text = page.read_text()
+    assert f"Phase changes along {tmp_path.name}" in text
     assert "all weights changes its direction at one point of training" in text
     claims = json.loads((tmp_path / "out" / "analysis" / "behaviour.json").read_text())["claims"]
     assert [claim["outcome"] for claim in claims] == ["holds", "does not hold"]
@@ -98,6 +99,17 @@ def test_the_paths_of_a_rank_one_adapter_are_b_a_and_their_product(organism):
     assert paths["B"].start_norm == 0
     assert paths["A"].start_norm > 0
     assert paths["BA"].steps == tuple(range(13))
+
+
+def test_a_bend_is_not_called_a_turn_at_one_point(tmp_path):
+    angles = np.linspace(0, np.pi, 60)
+    moves = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    for i, point in enumerate(np.concatenate([np.zeros((1, 2)), moves.cumsum(axis=0)])):
+        save_file({"w": torch.tensor(point)}, tmp_path / f"step-{i:06d}.safetensors")
+    page = write_phases(tmp_path, tmp_path / "out", settings=QUICK, reporter=quiet_reporter())
+    claim = json.loads((page.parent / "analysis" / "turns.json").read_text())["claims"][0]
+    assert claim["outcome"] == "undecided"
+    assert "changes are flagged, as where a path bends" in claim["null"]
 
 
 def test_an_organism_of_an_adapted_model_is_loaded_on_top_of_that_adapter(organism, tmp_path):

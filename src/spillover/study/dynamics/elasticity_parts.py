@@ -111,7 +111,8 @@ def rebound_parts(
         rows=[_rebound_row(one) for one in found],
         notes=(
             "A small p of a knee says that the curve is no straight line; an even flattening is "
-            "none either.",
+            "none either. A slope before a knee of large p is one of any piece of the curve.",
+            _reached(found),
         ),
     )
     compression = DrawnPart(
@@ -129,6 +130,14 @@ def rebound_parts(
     return [rebounds, compression]
 
 
+def _reached(found: Sequence[Rebound]) -> str:
+    n = sum(one.examples_to_threshold is not None for one in found)
+    return (
+        f"A distance of {found[0].threshold:g} nats a token was reached in {n} of {len(found)} "
+        "runs; only where all do are their numbers of examples compared."
+    )
+
+
 def _growth_claims(growth: ReboundGrowth) -> list[Claim]:
     slope = _claim(
         f"With {growth.many} positive examples the score falls faster than with {growth.few}",
@@ -136,8 +145,14 @@ def _growth_claims(growth: ReboundGrowth) -> list[Claim]:
         growth.initial_slope,
         section="4.2",
     )
+    fall = _claim(
+        f"With {growth.many} positive examples the same negative ones take more of the score away",
+        "difference of margin lost over all negative examples, nats a token",
+        growth.fall,
+        section="4.2",
+    )
     if growth.examples_to_threshold is None:
-        return [slope]
+        return [slope, fall]
     fewer = growth.examples_to_threshold
     negated = SeedDifference(
         delta=-fewer.delta,
@@ -148,6 +163,7 @@ def _growth_claims(growth: ReboundGrowth) -> list[Claim]:
     )
     return [
         slope,
+        fall,
         _claim(
             f"It needs fewer negative examples to be back at the base with {growth.many} positive",
             "negative examples that are saved",

@@ -19,6 +19,7 @@ from spillover.analysis.phase_plots import (
 )
 from spillover.report.explanations import Claim, Exhibit, outcome_above
 from spillover.stats import mean_interval
+from spillover.stats.change_points import MOST_MEMORY
 from spillover.study.dynamics.behaviours import Behaviour
 from spillover.study.dynamics.page import DrawnPart
 
@@ -89,11 +90,22 @@ def _turn_claim(found: PhaseChanges) -> Claim:
         ci_low=low,
         ci_high=high,
         p=found.change.p,
-        null="a random walk with drift and memory"
-        + ("; at the edge of what was looked at, so it may lie beyond" if found.is_at_edge else ""),
+        null="; ".join(["a random walk with drift and memory", *_turn_doubts(found)]),
         # A change that a random walk has as well shows nothing, for or against.
-        outcome="holds" if found.change_step is not None else "undecided",
+        outcome="undecided" if found.change_step is None or _turn_doubts(found) else "holds",
     )
+
+
+def _turn_doubts(found: PhaseChanges) -> list[str]:
+    """Return what keeps the largest change from being one turn at one place."""
+    assert found.change is not None
+    doubts = {
+        "at the edge of what was looked at, so it may lie beyond": found.is_at_edge,
+        f"{len(found.changes)} changes are flagged, as where a path bends": len(found.changes) > 1,
+        f"moves remember the one before by {MOST_MEMORY} or more, too much to take off; keep fewer "
+        "checkpoints": found.change.memory >= MOST_MEMORY,
+    }
+    return [text for text, applies in doubts.items() if applies]
 
 
 def _turn_row(found: PhaseChanges) -> Mapping[str, Any]:
@@ -229,7 +241,7 @@ def _lag_claims(path: PhaseChanges, onsets: Sequence[BehaviourOnset]) -> list[Cl
     claims = []
     for found in onsets:
         text = f"{found.name} changes after {path.name} turns"
-        if found.step is None or path.change_step is None:
+        if found.step is None or path.change_step is None or _turn_doubts(path):
             lacks = "the behaviour did not change" if found.step is None else "no turn was placed"
             claims.append(_claim(text, f"no lag, as {lacks}", None))
             continue

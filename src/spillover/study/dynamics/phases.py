@@ -171,7 +171,7 @@ def write_phases(
         out,
         phase_parts(found, seen, onsets, gradient_norms=norms),
         page="phases",
-        title=f"Phase changes along {checkpoints.name}",
+        title=f"Phase changes along {_training(checkpoints)}",
         models={"checkpoints": str(checkpoints)}
         | ({} if measuring is None else {"measured on": measuring.model}),
         data=[
@@ -230,3 +230,9 @@ def _measure(
         every=measuring.every,
         report=reporter.say,
     )
+
+
+def _training(checkpoints: Path) -> str:
+    """Return the name of a training: that of its folder where checkpoints lie in `dense`."""
+    whole = checkpoints.resolve()
+    return whole.parent.name if whole.name == "dense" else whole.name
