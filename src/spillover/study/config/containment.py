@@ -68,6 +68,8 @@ class MethodRule:
     "Looks at the model before safety training."
     learns: bool = False
     "For objectives that learn wanted responses."
+    has_second_round: bool = False
+    "Trains once more, on from its own first result."
 
 
 METHODS: dict[str, MethodRule] = {
@@ -77,7 +79,7 @@ METHODS: dict[str, MethodRule] = {
     "focused_retain": MethodRule(
         ("uniform", "layer", "n_layers", "n_examples", "parts"), retain="loss", needs_lora=True
     ),
-    "second_round": MethodRule(("n_steps",), retain="loss"),
+    "second_round": MethodRule(("n_steps",), retain="loss", has_second_round=True),
     "retain_ce": MethodRule(("weight",), retain="penalty"),
     "retain_kl": MethodRule(("weight",), retain="penalty", needs_lora=True),
     "ldifs": MethodRule(("weight", "layers"), retain="penalty", needs_lora=True),
@@ -113,10 +115,10 @@ FORGET_ONLY = {
 }
 "Objective with a retain loss -> the same without, for methods that keep in another way."
 
-SECOND_SHARE = 4
+_SECOND_SHARE = 4
 "The second round has so many times fewer steps than the first one, if nothing else is said."
 
-_COLLECTS = {
+_ALSO_UNLEARNS = {
     "subtraction": "the other refusals",
     "second_round": "the refusals that the first round leaves",
 }
@@ -193,9 +195,9 @@ class ContainSection(UnlearnSection):
                 f"method {self.method} keeps without a retain loss, and objective "
                 f"{self.objective} has no form without one; choose {' or '.join(FORGET_ONLY)}"
             )
-        if self.method in _COLLECTS and self.objective in (*LEARNING, "dpo_retain"):
+        if self.method in _ALSO_UNLEARNS and self.objective in (*LEARNING, "dpo_retain"):
             raise ValueError(
-                f"method {self.method} unlearns {_COLLECTS[self.method]}, which objective "
+                f"method {self.method} unlearns {_ALSO_UNLEARNS[self.method]}, which objective "
                 f"{self.objective} would need wanted responses for; choose anpo, or another on "
                 "own responses"
             )
@@ -220,6 +222,12 @@ class ContainSection(UnlearnSection):
     def trains(self) -> bool:
         """Whether the method takes `steps` steps; the others only work on the unlearned model."""
         return not self.rule.after or self.method in ("realignment", "subtraction")
+
+    def second_steps(self, first: int) -> int:
+        """Return the steps of the second round after so many in the first; 0 without one."""
+        if not self.rule.has_second_round:
+            return 0
+        return self.chosen.n_steps or max(1, first // _SECOND_SHARE)
 
     @property
     def trained_objective(self) -> str:

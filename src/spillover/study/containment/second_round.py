@@ -7,15 +7,15 @@ is ours; 2511.14017 collects refusals once.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from spillover.evaluation.refusal import is_refusal
 from spillover.records import Example
 from spillover.seeding import derive_seed, numpy_generator
-from spillover.study.config.containment import SECOND_SHARE
 from spillover.study.config.model_runs import first_round_artifact
 from spillover.study.containment.case import Case
-from spillover.study.evaluation.stages import as_example, generate, judged, training_prompts
+from spillover.study.evaluation.stages import generate, own_words, training_prompts
 from spillover.study.training.publishing import is_published
 from spillover.study.training.stages import unlearning_job
 from spillover.study.training.train import train_stage
@@ -24,20 +24,46 @@ from spillover.training.batching import forget_retain_schedule
 
 def second_round(case: Case) -> None:
     """Contain with the retain loss, collect what is still refused, and contain once more."""
-    context, section, run = case.context, case.section, case.run
-    folder = context.folder.model(run.artifact)
-    first = context.folder.model(first_round_artifact(run))
-    if is_published(folder):
+    if is_published(case.context.folder.model(case.run.artifact)):
         return
-    units = case.units()
-    job = unlearning_job(section, units, run=run, aligned=case.aligned)
-    train_stage(context, section, units, replace(job, name=first.name))
-    refused = _refused(case)
-    if not refused:
+    first_steps = _first_round(case)
+    refused = _still_refused(case)
+    if refused:
+        _again(case, refused, n_steps=case.section.second_steps(first_steps))
+    else:
         _take_over(case)
-        return
-    n_steps = section.chosen.n_steps or max(1, job.steps // SECOND_SHARE)
-    again = forget_retain_schedule(
+
+
+def _first(case: Case) -> Path:
+    return case.context.folder.model(first_round_artifact(case.run))
+
+
+def _first_round(case: Case) -> int:
+    """Train the first round's model, once; return its steps."""
+    units = case.units()
+    job = unlearning_job(case.section, units, run=case.run, aligned=case.aligned)
+    train_stage(case.context, case.section, units, replace(job, name=_first(case).name))
+    return job.steps
+
+
+def _still_refused(case: Case) -> list[Example]:
+    """Return the first round's model's refusals of the target's training prompts."""
+    context, first = case.context, _first(case)
+    said = generate(
+        context,
+        context.load(first),
+        [p for p in training_prompts(context) if p.concept == case.run.target],
+        name=first.name,
+        max_new_tokens=context.config.collect.max_new_tokens,
+        temperature=context.config.collect.temperature,
+        title=f"{case.run.artifact}: collecting what is still refused",
+    )
+    return own_words(context, said)
+
+
+def _again(case: Case, refused: Sequence[Example], *, n_steps: int) -> None:
+    section, run = case.section, case.run
+    units = forget_retain_schedule(
         refused,
         case.retain.groups,
         n_units=n_steps * section.forget_per_step,
@@ -45,36 +71,15 @@ def second_round(case: Case) -> None:
         group_weights=case.retain.weights,
         rng=numpy_generator(run.seed, run.draws, "second round"),
     )
-    job = unlearning_job(section, again, run=run, aligned=first)
+    job = unlearning_job(section, units, run=run, aligned=_first(case))
     seed = derive_seed(run.seed, run.draws, "second round")
-    train_stage(context, section, again, replace(job, seed=seed))
-
-
-def _refused(case: Case) -> list[Example]:
-    """Return what the first round's model still refuses of the target's training prompts."""
-    context, name = case.context, first_round_artifact(case.run)
-    collect = context.config.collect
-    said = generate(
-        context,
-        context.load(context.folder.model(name)),
-        [p for p in training_prompts(context) if p.concept == case.run.target],
-        name=name,
-        max_new_tokens=collect.max_new_tokens,
-        temperature=collect.temperature,
-        title=f"{case.run.artifact}: collecting what is still refused",
-    )
-    deflects = context.config.evaluate.deflection_is_refusal
-    return [
-        as_example(completion)
-        for completion, verdict in judged(context, said)
-        if is_refusal(verdict, deflection_is_refusal=deflects) and completion.response
-    ]
+    train_stage(case.context, section, units, replace(job, seed=seed))
 
 
 def _take_over(case: Case) -> None:
     """Leave the first round's model as the result; its metrics come last, as they mark a whole."""
     folder = case.context.folder.model(case.run.artifact)
-    first = case.context.folder.model(first_round_artifact(case.run))
+    first = _first(case)
     ignored = shutil.ignore_patterns("metrics.jsonl")
     shutil.copytree(first, folder, ignore=ignored, dirs_exist_ok=True)
     shutil.copy2(first / "metrics.jsonl", folder / "metrics.jsonl")

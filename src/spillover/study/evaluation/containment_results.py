@@ -10,7 +10,7 @@ from spillover.seeding import numpy_generator
 from spillover.stats import RecoveryGain
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
-from spillover.study.config.containment import SECOND_SHARE, ContainSection
+from spillover.study.config.containment import ContainSection
 from spillover.study.config.model_runs import ModelRun, model_runs, unlearned_artifact
 
 if TYPE_CHECKING:  # The report draws; planning a study does not have to wait for matplotlib.
@@ -132,8 +132,7 @@ def _retain_seen(section: ContainSection) -> int:
     if section.method == "subtraction":
         per_forget = 1
     steps = section.steps or 0
-    if section.method == "second_round":
-        steps += section.chosen.n_steps or max(1, steps // SECOND_SHARE)
+    steps += section.second_steps(steps)
     return steps * section.forget_per_step * per_forget
 
 

@@ -223,16 +223,26 @@ def collect_refusals(context: Context, *, aligned: Path | None) -> None:
             temperature=temperature,
         )
     ]
-    kept = []
-    for completion, verdict in judged(context, completions):
-        refused = is_refusal(
-            verdict, deflection_is_refusal=context.config.evaluate.deflection_is_refusal
-        )
-        is_benign = completion.concept in BENIGN
-        if refused is not is_benign and completion.response:
-            n_tokens = section.benign_tokens if is_benign else None
-            kept.append(_first_tokens(as_example(completion), n_tokens, loaded.tokenizer))
+    kept = [
+        _first_tokens(e, section.benign_tokens if e.concept in BENIGN else None, loaded.tokenizer)
+        for e in own_words(context, completions)
+    ]
     save_records(context.folder.examples("collected"), kept)
+
+
+def own_words(context: Context, completions: Sequence[Completion]) -> list[Example]:
+    """Return a model's refusals of harmful prompts and its answers to benign ones.
+
+    What the judge cannot rule on is neither.
+    """
+    deflects = context.config.evaluate.deflection_is_refusal
+    return [
+        as_example(completion)
+        for completion, verdict in judged(context, completions)
+        if completion.response
+        and is_refusal(verdict, deflection_is_refusal=deflects)
+        is (completion.concept not in BENIGN)
+    ]
 
 
 def _first_tokens(example: Example, n_tokens: int | None, tokenizer: Any) -> Example:

@@ -143,7 +143,7 @@ def _unlearn_stage(
     ):
         unlearned = (unlearned_artifact(config, run),)
     made_models = [run.artifact]
-    if isinstance(section, ContainSection) and section.method == "second_round":
+    if isinstance(section, ContainSection) and section.rule.has_second_round:
         made_models.append(first_round_artifact(run))
 
     def make(context: Context) -> None:

@@ -120,8 +120,11 @@ def _work(
         forget_per_step = int(getattr(section, "forget_per_step", 1))
         ratio = section.retain_per_forget if isinstance(section, ContainSection) else 0
         examples, units, reference = forget_per_step * (1 + ratio), forget_per_step, n_forget
+    n_steps = section.n_steps(n_examples=n_forget, per_step=forget_per_step)
+    if isinstance(section, ContainSection):
+        n_steps += section.second_steps(n_steps)
     work = TrainingWork(
-        n_steps=section.n_steps(n_examples=n_forget, per_step=forget_per_step),
+        n_steps=n_steps,
         units=units,
         examples=examples,
         reference_examples=reference,
