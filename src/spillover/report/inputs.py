@@ -3,11 +3,13 @@
 Knows no files and no study configuration; rows are the records of `spillover.records`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spillover.records import Comparison, Recovery, Score
 from spillover.report.containments import ContainmentResult
+from spillover.report.run_comparison import RunAnswer
+from spillover.report.stress import StressResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +52,11 @@ class ReportInputs:
     "Name of each explained model, and where its page is, seen from the report."
     containments: tuple[ContainmentResult, ...] = ()
     "Where a study has several, how they compare."
+    stress: tuple[StressResult, ...] = ()
+    "How models did in other conditions, where a study has such."
+    contexts: dict[str, str] = field(default_factory=dict)
+    "Condition -> the system prompt that makes it."
+    answers: tuple[RunAnswer, ...] = ()
+    "What changed models said, beside the aligned model's answer to the same prompt."
     notes: tuple[str, ...] = ()
     "Warnings that a reader must see."

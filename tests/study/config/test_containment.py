@@ -5,7 +5,7 @@ import pytest
 from spillover.errors import ConfigError
 from spillover.study.config import load_study
 from spillover.study.config.containment import FORGET_ONLY, METHODS, ContainSection
-from spillover.study.config.model_runs import model_runs
+from spillover.study.config.model_runs import gated_artifact, model_runs
 from spillover.training.containment import CONTAINMENTS
 from spillover.training.objectives import OBJECTIVES
 
@@ -14,7 +14,12 @@ BUDGET = {"steps": 4, "learning_rate": 0.01}
 
 def test_every_method_of_the_training_room_can_be_run_in_a_study():
     assert set(CONTAINMENTS) <= set(METHODS)
-    assert set(METHODS) - set(CONTAINMENTS) == {"retain_loss", "focused_retain", "second_round"}
+    assert set(METHODS) - set(CONTAINMENTS) == {
+        "retain_loss",
+        "focused_retain",
+        "second_round",
+        "state_gate",
+    }
 
 
 def test_the_forms_without_a_retain_loss_forget_alike():
@@ -116,3 +121,27 @@ def test_the_bundled_comparison_gives_all_but_a_few_the_same_budget():
     used = {s.method for s in config.contain_sections.values()}
     assert set(METHODS) - used == {"retain_ce", *learning}
     assert {s.method for s in load_study("containment", scale="small").containments.values()} < used
+
+
+GATE = "method: state_gate, learning_rate: 1, steps: 1"
+KL = "method: retain_kl, learning_rate: 1, steps: 1"
+
+
+def test_behind_a_gate_is_the_unlearned_model_or_another_containment(small_study):
+    config = small_study(f"containments={{a: {{{GATE}}}, b: {{{GATE}, options: {{of: contain}}}}}}")
+    runs = {run.containment: run for run in model_runs(config)}
+    assert gated_artifact(config, runs["a"]) == "unlearned-safety"
+    assert gated_artifact(config, runs["b"]) == "contained-safety"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"a: {{{GATE}, options: {{of: nothing}}}}",
+        f"a: {{{GATE}}}, b: {{{GATE}, options: {{of: a}}}}",
+        f"a: {{{GATE}, options: {{of: kl}}}}, kl: {{{KL}}}",
+    ],
+)
+def test_no_other_gate_nor_what_comes_later_is_behind_a_gate(small_study, named):
+    with pytest.raises(ConfigError, match="is no containment by one model that comes before"):
+        small_study(f"containments={{{named}}}")

@@ -97,6 +97,17 @@ def test_epochs_are_turned_into_whole_steps(epochs, steps):
     assert section.n_steps(n_examples=10, per_step=4) == steps
 
 
+def test_checkpoints_are_measured_at_steps_or_at_epochs_and_never_twice_a_step(small_study):
+    steps, epochs, often = (
+        small_study(f"select={{{keys}}}").select
+        for keys in ("every: 4", "every_epochs: 0.5", "every_epochs: 0.01")
+    )
+    assert steps.steps_between(epoch_steps=7.5) == 4
+    assert epochs.steps_between(epoch_steps=7.5) == 3.75
+    assert often.steps_between(epoch_steps=7.5) == 1
+    assert "every_epochs" not in steps.model_dump()
+
+
 def test_overrides_are_read_as_yaml_and_make_sections_that_were_not_there(small_study):
     study = small_study("unlearn.steps=3", "targets=[privacy, safety]", "collect.min_forget=1")
     assert study.unlearn.steps == 3
@@ -112,9 +123,9 @@ def test_seeds_given_apart_replace_those_of_the_study(small_study):
     ("override", "message"),
     [
         ("unlearn.stepz=3", r"unlearn\.stepz: unknown key; keys here are steps, learning_rate"),
-        ("unlern.steps=3", r"unlern: unknown key; keys here are name, description"),
+        ("unlern.steps=3", r"unlern: unknown key; keys here are name, .*; did you mean unlearn\?"),
         ("unlearn.adapter.rnk=3", r"unlearn\.adapter\.rnk: unknown key; keys here are kind, rank"),
-        ("unlearn.steps=many", r"unlearn\.steps: Input should be a valid integer"),
+        ("unlearn.steps=many", r"--set unlearn.steps=many: unlearn\.steps: Input .*; it is 'many'"),
         ("unlearn.steps=0", r"unlearn\.steps: Input should be greater than or equal to 1"),
         ("unlearn.objective=anpo", r"unlearn\.objective: 'anpo' cannot be used here; choose npo"),
         ("contain.objective=npo", r"contain\.objective: 'npo' cannot be used here; choose anpo"),
@@ -159,7 +170,9 @@ def test_seeds_given_apart_replace_those_of_the_study(small_study):
         ("evaluate.suites=[xstest]", r"'xstest' is no suite; choose one of"),
         ("evaluate.suites=[xstest_safe]", r"xstest_safe is a set of prompts; give it as a file"),
         ("evaluate.suites=[em_bundled]", r"are graded by a model; give `grader`"),
+        ("evaluate.trigger=x", r"trigger 'x' is put before the questions of suites, and there are"),
         ("select={pairs: null}", r"rule lowest_margin needs `pairs`"),
+        ("select={every_epochs: 0}", r"select\.every_epochs: Input should be greater than 0"),
         ("select={pairs: em_bundled}", r"'em_bundled' is no suite of answer pairs"),
         ("no_value", r"--set 'no_value': write key=value, such as unlearn\.steps=40"),
         ("name.first=a", r"--set 'name\.first=a': 'name' is not a section"),

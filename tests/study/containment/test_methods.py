@@ -1,14 +1,22 @@
 """Every containment of the table in a study: what it makes, on the same data and steps."""
 
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
 
+from spillover.analysis.state_gate import load_gate
 from spillover.files import read_json
 from spillover.models.lora_factors import later_factors, lora_factors, plain_lora_config
-from spillover.study.artifacts import RunFolder, load_completion_file
+from spillover.study.artifacts import RunFolder, load_completion_file, load_prompt_file
 from spillover.study.config import load_study
 from spillover.study.config.containment import METHODS
+from spillover.study.config.model_runs import model_runs
+from spillover.study.containment.after_unlearning import gate_prompts
+from spillover.study.containment.case import Case
 from spillover.study.containment.methods import STAGES
+from spillover.study.evaluation.routing import GATE, prompt_states
 from spillover.study.progress import quiet_reporter
 from spillover.study.runner import run_study, study_state
 from tests.study.running import context_of, run_stage
@@ -35,6 +43,8 @@ NAMED = {
     "minus": "method: subtraction, options: {strength: 0.5}",
     "again": "method: realignment, options: {n_examples: 8}",
     "routed": "method: concept_adapters",
+    "gated": "method: state_gate, options: {of: contain, n_examples: 8, recall: 0.8}",
+    "open": "method: state_gate, options: {recall: 0.99}",
 }
 
 
@@ -97,6 +107,8 @@ def test_every_containment_is_measured_and_compared_with_the_main_one(compared):
         "minus": 8,
         "again": 24,
         "routed": 0,
+        "gated": 0,
+        "open": 0,
     }
     manifest = read_json(folder.manifest)
     assert manifest["peak_bytes_by_stage"].keys() == manifest["seconds_by_stage"].keys()
@@ -166,3 +178,38 @@ def test_routed_adapters_answer_their_own_concept_and_leave_the_rest_alone(compa
     others = [c for c in routed.values() if c.concept != "safety"]
     assert all(c.response == said["aligned"][c.id].response for c in others)
     assert {c.model for c in routed.values()} == {"contained_routed-safety"}
+
+
+@pytest.mark.parametrize(("name", "behind"), [("gated", "contained"), ("open", "unlearned")])
+def test_a_gate_hands_each_prompt_to_the_aligned_model_or_the_one_behind_it(compared, name, behind):
+    config, folder = compared
+    artifact = f"contained_{name}-safety"
+    said = {
+        model: {c.id: c.response for c in load_completion_file(folder.completions(model))}
+        for model in ("aligned", f"{behind}-safety", artifact)
+    }
+    asked = load_prompt_file(folder.prompts("test"))
+    aligned = context_of(config, folder).load(folder.model("aligned"))
+    gate = load_gate(folder.model(artifact) / GATE)
+    passed = gate.passes(prompt_states(aligned, [p.prompt for p in asked], layers=gate.layers))
+    assert 0 < passed.sum() < len(asked)
+    for prompt, passes in zip(asked, passed, strict=True):
+        answerer = f"{behind}-safety" if passes else "aligned"
+        assert said[artifact][prompt.id] == said[answerer][prompt.id]
+    # The tiny model's states tell its concepts apart.
+    is_target = np.array([prompt.concept == "safety" for prompt in asked])
+    assert passed[is_target].mean() > passed[~is_target].mean() + 0.5
+
+
+def test_a_gate_learns_from_as_many_prompts_of_each_other_set_as_it_is_told(compared):
+    config, folder = compared
+    context = context_of(config, folder)
+    for name, n_examples in (("gated", 8), ("open", None)):
+        run = next(r for r in model_runs(config) if r.containment == name)
+        section = config.contain_sections[name]
+        case = Case(context=context, section=section, run=run, aligned=folder.model("aligned"))
+        kept = Counter(p.concept for p in gate_prompts(case))
+        whole = Counter(p.concept for p in load_prompt_file(folder.prompts("train")))
+        assert kept.pop("safety") == whole.pop("safety")
+        limit = n_examples or max(whole.values())
+        assert kept == {concept: min(n, limit) for concept, n in whole.items()}

@@ -8,6 +8,7 @@ import torch
 
 from spillover.models.lora_factors import later_factors, lora_factors, plain_lora_config
 from spillover.study.artifacts import RunFolder, load_prompt_file
+from spillover.study.evaluation.stages import own_words
 from spillover.study.runner.plan import plan_study
 from tests.study.running import run_stage
 
@@ -72,6 +73,22 @@ def test_what_is_still_refused_of_the_target_only_is_collected(collected):
     ]
     found = [row for row in cached if row.get("model") == f"{MODEL}-round-1"]
     assert {row["id"] for row in found} == asked
+
+
+@pytest.mark.parametrize(("at_most", "n_steps"), [(0.4, 3), (0.5, 2)])
+def test_there_is_a_second_round_where_more_than_a_share_is_still_refused(
+    collected, monkeypatch, at_most, n_steps
+):
+    def every_other(context, said):
+        found = own_words(context, said)
+        assert len(found) == len(said)  # So the share of what is returned is a half.
+        return found[::2]
+
+    monkeypatch.setattr("spillover.study.containment.second_round.own_words", every_other)
+    options = f"contain.options={{n_steps: 3, target_at_most: {at_most}}}"
+    context = collected(*ROUNDS, "contain.steps=2", options)
+    run_stage(context, MODEL)
+    assert len(train_losses(context.folder.model(MODEL))) == n_steps
 
 
 def test_where_nothing_is_refused_any_more_the_first_round_is_the_result(collected):

@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "containments.json"
 
     @property
+    def stress(self) -> Path:
+        """How models did in other conditions than the plain test, as JSON."""
+        return self.path / "stress.json"
+
+    @property
     def study(self) -> Path:
         """The resolved study."""
         return self.path / "study.yaml"
@@ -101,6 +106,11 @@ class RunFolder:
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"
+
+    @property
+    def findings(self) -> Path:
+        """What the page says in words, as JSON."""
+        return self.path / "findings.json"
 
     @property
     def figures(self) -> Path:

@@ -17,6 +17,8 @@ FocusPart = Literal["shares", "layers", "examples"]
 class ContainmentOptions(Section):
     """What a method takes; null is the method's own default."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"target_at_most", "recall", "of"})
+
     weight: float | None = Field(default=None, ge=0)
     "Of a penalty or of the safety gradient, against the forget loss."
     with_retain_loss: bool | None = None
@@ -41,10 +43,18 @@ class ContainmentOptions(Section):
     threshold: float | None = Field(default=None, ge=-1, le=1)
     "Safe LoRA's tau, default 0.35."
     n_examples: int | None = Field(default=None, ge=1)
-    """Different examples: ranked benign ones (default: half of them), for re-alignment (120) or of
-    the retain set (48)."""
+    """Different examples: ranked benign ones (default: half of them), for re-alignment (120), of
+    the retain set (48), or of each set that a gate learns to keep out (all)."""
     n_steps: int | None = Field(default=None, ge=1)
     "Of the second round; default: a quarter of `steps`."
+    target_at_most: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the target's training prompts still refused up to which there is no second round;
+    default 0.3, as `select.target_at_most` has it."""
+    recall: float | None = Field(default=None, gt=0, lt=1)
+    "Share of the target's prompts that a gate is to let through; default 0.9."
+    of: str | None = None
+    """The containment whose model is behind a gate: `contain`, or one of `containments`; null for
+    the model that was unlearned without one."""
     parts: tuple[FocusPart, ...] | None = Field(default=None, min_length=1)
     "Of `focused_retain`, for ablations; default: all three."
 
@@ -70,6 +80,8 @@ class MethodRule:
     "For objectives that learn wanted responses."
     has_second_round: bool = False
     "Trains once more, on from its own first result."
+    is_routed: bool = False
+    "Two models that answer different prompts: only prompts and questions can be asked of it."
 
 
 METHODS: dict[str, MethodRule] = {
@@ -79,7 +91,7 @@ METHODS: dict[str, MethodRule] = {
     "focused_retain": MethodRule(
         ("uniform", "layer", "n_layers", "n_examples", "parts"), retain="loss", needs_lora=True
     ),
-    "second_round": MethodRule(("n_steps",), retain="loss", has_second_round=True),
+    "second_round": MethodRule(("n_steps", "target_at_most"), retain="loss", has_second_round=True),
     "retain_ce": MethodRule(("weight",), retain="penalty"),
     "retain_kl": MethodRule(("weight",), retain="penalty", needs_lora=True),
     "ldifs": MethodRule(("weight", "layers"), retain="penalty", needs_lora=True),
@@ -97,7 +109,8 @@ METHODS: dict[str, MethodRule] = {
     "subtraction": MethodRule(("strength",), after=True, needs_lora=True),
     "realignment": MethodRule(("n_examples",), after=True),
     # At use: a classifier hands prompts of the target to the unlearned model, the rest to aligned.
-    "concept_adapters": MethodRule(after=True),
+    "concept_adapters": MethodRule(after=True, is_routed=True),
+    "state_gate": MethodRule(("n_examples", "recall", "of"), after=True, is_routed=True),
 }
 """Name -> rule. In the order of when they act: on data, loss, activations, gradients, weights, and
 after training."""
@@ -255,8 +268,8 @@ class ContainSection(UnlearnSection):
             raise ValueError(
                 f"method {self.method} edits what unlearning added; give `unlearn.adapter`"
             )
-        if self.method == "concept_adapters" and asks_more:
+        if rule.is_routed and asks_more:
             raise ValueError(
-                "method concept_adapters are two models, which only answer prompts and questions; "
+                f"method {self.method} are two models, which only answer prompts and questions; "
                 "leave out evaluate.suites and analyses"
             )

@@ -79,6 +79,15 @@ def unlearned_artifact(config: StudyConfig, run: ModelRun) -> str:
     return f"unlearned-{_suffix(config, run.target, run.seed)}"
 
 
+def gated_artifact(config: StudyConfig, run: ModelRun) -> str:
+    """Return the name in the run folder of the model that is behind a containment's gate."""
+    behind = config.contain_sections[run.containment].chosen.of
+    if behind is None:
+        return unlearned_artifact(config, run)
+    kind = _kind("contained", "" if behind == "contain" else behind)
+    return f"{kind}-{_suffix(config, run.target, run.seed)}"
+
+
 def _suffix(config: StudyConfig, name: str, seed: int) -> str:
     return f"{name}-seed-{seed}" if len(config.seeds) > 1 else name
 

@@ -18,8 +18,10 @@ from spillover.study.config.sections import (
     TrainingSection,
     UnlearnSection,
 )
+from spillover.study.config.stress import StressSection
 from spillover.study.config.tuning import FinetuneSection
 
+FURTHER_KEY = "stress.further"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -30,7 +32,7 @@ class StudyConfig(Section):
         {"finetune", "augmented_finetune", "finetune_kl", "dpo", "dpo_retain"}
     )
     "Objectives of `unlearn` and `contain` that learn from wanted responses."
-    later: ClassVar[frozenset[str]] = frozenset({"containments"})
+    later: ClassVar[frozenset[str]] = frozenset({"containments", "stress"})
 
     name: str = Field(pattern=_NAME)
     description: str = ""
@@ -56,6 +58,8 @@ class StudyConfig(Section):
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     analyses: AnalysesSection | None = None
     "Explanations of every intervention; null for none."
+    stress: StressSection | None = None
+    "Other conditions that the interventions' models are measured in; null for none."
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     "Dotted key -> the values that the publication tried; a run takes none of them."
 
@@ -112,6 +116,40 @@ class StudyConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_gates(self) -> "StudyConfig":
+        able: list[str] = []
+        for name, section in self.contain_sections.items():
+            behind = section.chosen.of
+            if behind is not None and behind not in able:
+                key = f"containments.{name}" if name else "contain"
+                raise ValueError(
+                    f"{key}.options.of: {behind!r} is no containment by one model that comes "
+                    f"before it; choose {' or '.join(able) or 'none'}, or null for the unlearned "
+                    "model"
+                )
+            able += [] if section.rule.is_routed else [name or "contain"]
+        return self
+
+    @model_validator(mode="after")
+    def _check_stress(self) -> "StudyConfig":
+        if self.stress is None:
+            return self
+        sections, chosen = self.contain_sections, self.stress.containments
+        if unknown := set(chosen or ()) - set(self.containments):
+            raise ValueError(
+                f"stress.containments: {', '.join(sorted(unknown))} is not among `containments` "
+                f"({', '.join(self.containments) or 'there are none'})"
+            )
+        names = ("", *(self.containments if chosen is None else chosen))
+        routed = [sections[n].method for n in names if n in sections and sections[n].rule.is_routed]
+        if routed:
+            raise ValueError(
+                f"stress: method {routed[0]} answers by two models, which have neither one "
+                "context nor one training; list other `containments` in stress"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_wanted(self) -> "StudyConfig":
         for key, section in self._changes.items():
             if section.objective not in self.needs_wanted:
@@ -138,14 +176,17 @@ class StudyConfig(Section):
     def trainings(self) -> dict[str, TrainingSection]:
         """Key -> section of every training."""
         align: dict[str, TrainingSection] = {} if self.align is None else {"align": self.align}
-        return align | self._changes | {f"finetune.{k}": s for k, s in self.finetune.items()}
+        further = None if self.stress is None else self.stress.further
+        last: dict[str, TrainingSection] = {} if further is None else {FURTHER_KEY: further}
+        tunings = {f"finetune.{k}": s for k, s in self.finetune.items()}
+        return align | self._changes | tunings | last
 
     @model_validator(mode="after")
     def _check_launched(self) -> "StudyConfig":
         for key, section in self.trainings.items():
             if section.launch is not None:
                 method = getattr(section, "method", "retain_loss")
-                selects = self.select is not None and key != "align"
+                selects = self.select is not None and key not in ("align", FURTHER_KEY)
                 check_alone(f"{key}.launch", method=method, selects=selects)
         return self
 

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from spillover.analysis.state_gate import StateGate, learn_gate, save_gate
+from spillover.analysis.states import layer_at
 from spillover.data.concepts import BENIGN
 from spillover.errors import ConfigError
 from spillover.files import write_jsonl, write_text
@@ -20,11 +24,14 @@ from spillover.models.lora_factors import (
     plain_lora_config,
     save_factors,
 )
+from spillover.records import Prompt
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.config.containment import FORGET_ONLY
+from spillover.study.config.model_runs import gated_artifact
 from spillover.study.containment.case import Case
 from spillover.study.containment.readings import safe_lora_projectors
-from spillover.study.evaluation.routing import write_route
+from spillover.study.evaluation.routing import GATE, prompt_states, write_route
+from spillover.study.evaluation.stages import training_prompts
 from spillover.study.training.publishing import FINISHED, is_published, publish
 from spillover.study.training.train import TrainingJob, train_job, train_stage
 from spillover.training.batching import forget_retain_schedule
@@ -35,6 +42,8 @@ from spillover.training.containment_weights import safe_lora as project_factors
 _PEFT = "base_model.model."
 "How PEFT's names of modules begin."
 _REALIGNMENT_EXAMPLES = 120
+_GATE_DEPTHS = (0.45, 0.65, 0.85)
+"Where a concept is read; from the middle on it is told best (docs/log.md)."
 
 
 def safe_lora(case: Case) -> None:
@@ -153,13 +162,60 @@ def concept_adapters(case: Case) -> None:
     """
 
     def fill(work: Path) -> None:
-        for file in case.unlearned.iterdir():
-            if file.is_file() and file.suffix not in (".md", ".jsonl"):
-                shutil.copy2(file, work / file.name)
-        write_route(work, target=case.run.target)
-        write_jsonl(work / "metrics.jsonl", [])
+        _fill_routed(case, work, behind=case.unlearned)
 
     _leave(case, fill, is_whole=True)
+
+
+def _fill_routed(case: Case, work: Path, *, behind: Path) -> None:
+    for file in behind.iterdir():
+        if file.is_file() and file.suffix not in (".md", ".jsonl"):
+            shutil.copy2(file, work / file.name)
+    write_route(work, target=case.run.target)
+    write_jsonl(work / "metrics.jsonl", [])
+
+
+def state_gate(case: Case) -> None:
+    """Let the changed model answer only what the aligned model's states tell to be of the target.
+
+    Behind the gate is the unlearned model, or another containment's. The gate learns from the
+    target's training prompts against those of all other sets; nothing is trained but a logistic
+    regression.
+    """
+    behind = case.context.folder.model(gated_artifact(case.context.config, case.run))
+
+    def fill(work: Path) -> None:
+        _fill_routed(case, work, behind=behind)
+        save_gate(_learn_gate(case), work / GATE)
+
+    _leave(case, fill, is_whole=True)
+
+
+def _learn_gate(case: Case) -> StateGate:
+    prompts = gate_prompts(case)
+    loaded, chosen = case.load(), case.section.chosen
+    n_layers = loaded.architecture.n_layers
+    layers = tuple(sorted({layer_at(depth, n_layers=n_layers) for depth in _GATE_DEPTHS}))
+    return learn_gate(
+        prompt_states(loaded, [p.prompt for p in prompts], layers=layers),
+        np.array([p.concept == case.run.target for p in prompts]),
+        layers=layers,
+        recall=0.9 if chosen.recall is None else chosen.recall,
+        rng=numpy_generator(case.run.seed, case.run.draws, "gate"),
+    )
+
+
+def gate_prompts(case: Case) -> list[Prompt]:
+    """Return the target's training prompts, and `n_examples` of each other set."""
+    sets: dict[str, list[Prompt]] = {}
+    for prompt in training_prompts(case.context):
+        sets.setdefault(prompt.concept, []).append(prompt)
+    kept = sets.pop(case.run.target)
+    for name, found in sets.items():
+        rng = numpy_generator(case.run.seed, case.run.draws, "gate", name)
+        order = rng.permutation(len(found))[: case.section.chosen.n_examples]
+        kept += [found[place] for place in sorted(order)]
+    return kept
 
 
 def _steps(case: Case, n_examples: int) -> int:

@@ -25,6 +25,7 @@ from spillover.study.containment.after_unlearning import (
     interpolation,
     realignment,
     safe_lora,
+    state_gate,
     subtraction,
 )
 from spillover.study.containment.case import Case
@@ -249,5 +250,6 @@ STAGES: dict[str, Callable[[Case], None]] = {
     "subtraction": subtraction,
     "realignment": realignment,
     "concept_adapters": concept_adapters,
+    "state_gate": state_gate,
 }
 "A key of `config.containment.METHODS` -> what its stage does."

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spillover.records import Example
+from spillover.records import Example, Prompt
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.config.model_runs import first_round_artifact
 from spillover.study.containment.case import Case
@@ -21,14 +21,19 @@ from spillover.study.training.stages import unlearning_job
 from spillover.study.training.train import train_stage
 from spillover.training.batching import forget_retain_schedule
 
+_TARGET_AT_MOST = 0.3
+"The share refused that counts as unlearnt, if nothing else is said."
+
 
 def second_round(case: Case) -> None:
-    """Contain with the retain loss, collect what is still refused, and contain once more."""
+    """Contain with the retain loss; where much is still refused, collect that and contain again."""
     if is_published(case.context.folder.model(case.run.artifact)):
         return
     first_steps = _first_round(case)
-    refused = _still_refused(case)
-    if refused:
+    asked = [p for p in training_prompts(case.context) if p.concept == case.run.target]
+    refused = _still_refused(case, asked)
+    given = case.section.chosen.target_at_most
+    if len(refused) > len(asked) * (_TARGET_AT_MOST if given is None else given):
         _again(case, refused, n_steps=case.section.second_steps(first_steps))
     else:
         _take_over(case)
@@ -46,13 +51,13 @@ def _first_round(case: Case) -> int:
     return job.steps
 
 
-def _still_refused(case: Case) -> list[Example]:
-    """Return the first round's model's refusals of the target's training prompts."""
+def _still_refused(case: Case, asked: Sequence[Prompt]) -> list[Example]:
+    """Return the first round's model's refusals among these prompts."""
     context, first = case.context, _first(case)
     said = generate(
         context,
         context.load(first),
-        [p for p in training_prompts(context) if p.concept == case.run.target],
+        asked,
         name=first.name,
         max_new_tokens=context.config.collect.max_new_tokens,
         temperature=context.config.collect.temperature,

@@ -11,7 +11,12 @@ from spillover.stats import RecoveryGain
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
 from spillover.study.config.containment import ContainSection
-from spillover.study.config.model_runs import ModelRun, model_runs, unlearned_artifact
+from spillover.study.config.model_runs import (
+    ModelRun,
+    gated_artifact,
+    model_runs,
+    unlearned_artifact,
+)
 
 if TYPE_CHECKING:  # The report draws; planning a study does not have to wait for matplotlib.
     from spillover.report.containments import ContainmentRow, Cost
@@ -151,7 +156,7 @@ def containment_costs(
         rule = config.contain_sections[run.containment].rule
         stages = [run.artifact]
         if rule.after or rule.looks_at_unlearned:
-            stages.append(unlearned_artifact(config, run))
+            stages.append(gated_artifact(config, run))
         known = [peaks[name] for name in stages if peaks.get(name) is not None]
         found[run.model, run.seed] = Cost(
             seconds=sum(seconds[name] for name in stages)

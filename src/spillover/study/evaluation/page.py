@@ -1,13 +1,14 @@
 """A run folder to its report: reads every artifact, calls the report room, writes the page."""
 
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spillover import __version__
 from spillover.data.concepts import BENIGN
 from spillover.errors import ConfigError, DataError
-from spillover.files import read_json, write_text
+from spillover.files import read_json, write_json, write_text
 from spillover.records import Completion, Verdict
 from spillover.study.artifacts import (
     RunFolder,
@@ -21,13 +22,15 @@ from spillover.study.artifacts import (
 from spillover.study.artifacts.version import found_versions
 from spillover.study.config import StudyConfig, load_study
 from spillover.study.config.model_runs import ModelRun, explained_runs, model_runs
+from spillover.study.evaluation.answers import changed_answers
 from spillover.study.evaluation.containment_results import containment_costs, load_containments
+from spillover.study.evaluation.stressing import load_stress
 
 SAMPLES_PER_CONCEPT = 4
 
 
 def write_report(folder: RunFolder) -> Path:
-    """Write `figures/` (SVG, and CSV of the numbers) and `report.html` from what the folder holds.
+    """Write `figures/` (SVG and CSV), `findings.json` and `report.html` from what the folder holds.
 
     Raises:
         DataError: If the folder holds no finished run.
@@ -36,6 +39,8 @@ def write_report(folder: RunFolder) -> Path:
     from spillover.report.containments import containment_results
     from spillover.report.downloads import csv_text
     from spillover.report.figure_tables import figure_tables
+    from spillover.report.findings import findings
+    from spillover.report.stress import stress_results
 
     if (folder.path / "audit.json").exists():
         raise DataError(
@@ -60,12 +65,15 @@ def write_report(folder: RunFolder) -> Path:
         recoveries=tuple(load_recoveries(folder.recoveries)),
         curves=_curves(folder, runs),
         samples=_samples(config, folder, runs),
+        answers=changed_answers(config, folder, runs),
         manifest=read_json(folder.manifest),
         ema_threshold=config.evaluate.ema_threshold,
         explanations=_explanations(folder, config),
         containments=containment_results(
             load_containments(folder), containment_costs(config, read_json(folder.manifest))
         ),
+        stress=stress_results(load_stress(folder)),
+        contexts={} if config.stress is None else config.stress.contexts,
         notes=_notes(config),
     )
     tables = figure_tables(inputs)
@@ -73,6 +81,7 @@ def write_report(folder: RunFolder) -> Path:
         write_text(folder.figures / f"{name}.svg", svg)
         if rows := tables.get(name):
             write_text(folder.figures / f"{name}.csv", csv_text(rows))
+    write_json(folder.findings, asdict(findings(inputs)))
     write_text(folder.report, render_page(inputs))
     return folder.report
 

@@ -1,7 +1,6 @@
 """Which stages a study has, in order, and what each depends on."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from spillover.files import fingerprint
 from spillover.records import Prompt
@@ -11,14 +10,15 @@ from spillover.study.config.containment import ContainSection
 from spillover.study.config.model_runs import (
     ModelRun,
     first_round_artifact,
+    gated_artifact,
     model_runs,
-    unlearned_artifact,
 )
 from spillover.study.config.scale import UNSEEN_KEYS
 from spillover.study.config.sections import UnlearnSection
 from spillover.study.evaluation import stages
 from spillover.study.evaluation.scoring import write_scores
 from spillover.study.runner.explain_stages import explaining_stages
+from spillover.study.runner.stress_stages import stress_stages
 from spillover.study.runner.tuning_plan import suite_stages, tuned_stages, wanted_stages
 from spillover.study.stages.context import Context
 from spillover.study.stages.datasets import study_prompts, study_questions
@@ -27,6 +27,7 @@ from spillover.study.stages.stage import (
     aligned_folder,
     held_out_inputs,
     judge_inputs,
+    made_model,
     model_inputs,
     selection_inputs,
 )
@@ -44,7 +45,7 @@ def plan_study(config: StudyConfig, folder: RunFolder) -> list[Stage]:
         plan += _making_stages(config, folder, run)
         plan += _measuring_stages(config, folder, run)
     plan.append(_scores_stage(config, folder))
-    return plan + explaining_stages(config, folder)
+    return [*plan, *stress_stages(config, folder), *explaining_stages(config, folder)]
 
 
 def _prompts_stage(config: StudyConfig, folder: RunFolder) -> Stage:
@@ -141,7 +142,7 @@ def _unlearn_stage(
     if isinstance(section, ContainSection) and (
         section.rule.after or section.rule.looks_at_unlearned
     ):
-        unlearned = (unlearned_artifact(config, run),)
+        unlearned = (gated_artifact(config, run),)
     made_models = [run.artifact]
     if isinstance(section, ContainSection) and section.rule.has_second_round:
         made_models.append(first_round_artifact(run))
@@ -173,7 +174,8 @@ def _unlearn_stage(
 
 def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> list[Stage]:
     name, section = run.artifact, config.evaluate
-    adapter, made_by = _measured_model(config, folder, run)
+    made = made_model(config, folder, run)
+    adapter, made_by = made.folder, made.made_by
     found = [
         Stage(
             name=f"answer-{name}",
@@ -205,18 +207,6 @@ def _measuring_stages(config: StudyConfig, folder: RunFolder, run: ModelRun) -> 
             )
         )
     return found + suite_stages(config, folder, run, adapter=adapter, made_by=made_by)
-
-
-def _measured_model(
-    config: StudyConfig, folder: RunFolder, run: ModelRun
-) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the model's folder and the stage that makes it; nothing for the study's own model."""
-    if run.role == "base":
-        return None, ()
-    if run.role == "aligned":
-        made = aligned_folder(config, folder)
-        return made, () if made is None else ("align",)
-    return folder.model(run.artifact), (run.artifact,)
 
 
 def _questions(capability: str) -> str:

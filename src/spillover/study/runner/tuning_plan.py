@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from spillover.data.suites import load_suites
-from spillover.files import file_fingerprint, fingerprint
+from spillover.files import fingerprint
 from spillover.seeding import numpy_generator
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
@@ -15,10 +14,11 @@ from spillover.study.config.tuning import FinetuneSection
 from spillover.study.evaluation import stages
 from spillover.study.evaluation.margin_changes import FORMS, pair_suites
 from spillover.study.evaluation.suites import RUBRICS
-from spillover.study.stages.datasets import finetune_examples, finetune_file
+from spillover.study.stages.datasets import finetune_examples, finetune_file, study_suites
 from spillover.study.stages.stage import (
     Stage,
     aligned_folder,
+    file_state,
     held_out_inputs,
     judge_inputs,
     model_inputs,
@@ -55,13 +55,8 @@ def _wanted_source(section: WantedSection) -> dict[str, Any]:
     if section.model is not None:
         return model_inputs(section.model)
     if section.file is not None:
-        return {"file": _file_state(Path(section.file))}
+        return {"file": file_state(Path(section.file))}
     return {"unknowing": True}
-
-
-def _file_state(file: Path) -> str | None:
-    """Return a file's hash; None while it is missing, which `missing_files` tells of."""
-    return file_fingerprint(file) if file.is_file() else None
 
 
 def missing_files(config: StudyConfig) -> dict[str, Path]:
@@ -71,6 +66,9 @@ def missing_files(config: StudyConfig) -> dict[str, Path]:
     }
     if config.wanted is not None and config.wanted.file is not None and config.uses_wanted:
         named["wanted.file"] = Path(config.wanted.file)
+    further = None if config.stress is None else config.stress.further
+    if further is not None and further.data is not None:
+        named["stress.further.data"] = Path(further.data)
     return {key: file for key, file in named.items() if file is not None and not file.is_file()}
 
 
@@ -140,7 +138,7 @@ def suite_stages(
     if not section.suites:
         return []
     name = run.artifact
-    asked = [s for spec in section.suites for s in load_suites(spec, limit=section.suite_limit)]
+    asked = study_suites(section)
     items = fingerprint([[s.suite.name, [item.to_dict() for item in s.items]] for s in asked])
     rubrics = RUBRICS if section.grader is not None else ()
     return [

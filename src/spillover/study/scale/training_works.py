@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spillover.data.concepts import BENIGN
+from spillover.data.suites import SUITES
 from spillover.records import Example, Prompt, Record
 from spillover.seeding import numpy_generator
 from spillover.study.config import StudyConfig
@@ -40,6 +41,8 @@ class TrainingWork(Record):
     "Of the LoRA; None trains all weights."
     trained_layers: int
     "From the lowest adapted one to the last."
+    epoch_steps: float = 0.0
+    "Steps in which each forget (or fine-tuning) example is seen once."
     accumulation: int = 1
     quantised: bool = False
     "Whether the study asks for frozen weights in four bits, however the training is placed."
@@ -99,12 +102,14 @@ def uncounted(config: StudyConfig) -> list[str]:
         if (key := f"finetune.{name}.data") in missing
     ]
     evaluate = config.evaluate
+    judges = [evaluate.judge] + ([] if config.select is None else [config.select.judge])
+    kinds = {SUITES[spec.partition(":")[0]].kind for spec in evaluate.suites}
     asked = {
-        "suites": bool(evaluate.suites),
-        "a judge that is a model": evaluate.judge not in ("phrases", "classifier"),
-        "measuring along training (`select`)": config.select is not None,
+        "suites": bool(kinds - {"pairs"}),
+        "a judge that is a model": any(j not in ("phrases", "classifier") for j in judges),
         "answers of the model in `wanted`": config.wanted is not None
         and config.wanted.model is not None,
+        "what `stress` asks and trains": config.stress is not None,
         "analyses": config.analyses is not None,
     }
     return found + [what for what, is_asked in asked.items() if is_asked]
@@ -125,6 +130,7 @@ def _work(
         n_steps += section.second_steps(n_steps)
     work = TrainingWork(
         n_steps=n_steps,
+        epoch_steps=n_forget / forget_per_step,
         units=units,
         examples=examples,
         reference_examples=reference,
@@ -149,6 +155,7 @@ def _tuning_work(
     looks = ratio if section.objective == "finetune_kl" else 0
     work = TrainingWork(
         n_steps=n_steps,
+        epoch_steps=len(examples) / per_step,
         units=per_step,
         examples=per_step * (1 + ratio),
         reference_examples=n_steps * per_step * looks,

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spillover.files import fingerprint
+from spillover.files import file_fingerprint, fingerprint
 from spillover.judges import make_judge
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import StudyConfig
+from spillover.study.config.model_runs import ModelRun
 from spillover.study.config.sections import ModelSection
 from spillover.study.stages.context import Context
 from spillover.study.stages.datasets import selection_pairs, selection_questions
@@ -46,6 +47,11 @@ def _local_state(source: str | None) -> list[tuple[str, int, int]]:
     return [(name, found.st_size, found.st_mtime_ns) for name, found in stats]
 
 
+def file_state(file: Path) -> str | None:
+    """Return a file's hash; None while it is missing, which `missing_files` tells of."""
+    return file_fingerprint(file) if file.is_file() else None
+
+
 def judge_inputs(spec: str | dict[str, Any]) -> Any:
     """Return what verdicts depend on; building the judge here finds mistakes before any training.
 
@@ -81,3 +87,22 @@ def selection_inputs(config: StudyConfig) -> dict[str, Any]:
 def aligned_folder(config: StudyConfig, folder: RunFolder) -> Path | None:
     """Return the aligned model's folder; None where the study's model is aligned already."""
     return None if config.align is None else folder.model("aligned")
+
+
+@dataclass(frozen=True)
+class MadeModel:
+    """Where a model lies, and the stage that makes it."""
+
+    folder: Path | None
+    "None for the study's own model."
+    made_by: tuple[str, ...]
+
+
+def made_model(config: StudyConfig, folder: RunFolder, run: ModelRun) -> MadeModel:
+    """Return where one of the study's models lies."""
+    if run.role == "base":
+        return MadeModel(None, ())
+    if run.role == "aligned":
+        made = aligned_folder(config, folder)
+        return MadeModel(made, () if made is None else ("align",))
+    return MadeModel(folder.model(run.artifact), (run.artifact,))
