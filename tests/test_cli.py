@@ -84,13 +84,27 @@ def test_a_dry_run_of_the_quickstart_needs_no_file_of_the_users(command, tmp_pat
     assert "to do  contained-safety" in output
 
 
-def test_a_run_ends_with_the_place_of_its_report_and_a_second_one_does_too(
-    command, study, finished
-):
+def test_a_run_ends_with_the_answer_a_table_and_the_place_of_its_report(command, study, finished):
     code, output, messages = command("run", study, "--out", finished)
     assert code == 0
-    assert output == f"report: {finished / 'report.html'}\n"
+    lines = output.splitlines()
+    assert lines[0].startswith("Unlearning refusals on ")
+    assert any(line.startswith("unlearned-safety ") and " of 2 " in line for line in lines)
+    table = lines[lines.index(next(line for line in lines if "others eroded" in line)) : -2]
+    assert all(len(line) <= 80 for line in table)
+    assert lines[-2:] == [
+        f"all numbers: spillover show {finished}",
+        f"report: {finished / 'report.html'}",
+    ]
     assert messages.count("done before") == len(messages.splitlines()) == 14
+
+
+def test_a_run_for_machines_prints_json_and_nothing_else(command, study, finished):
+    code, output, _ = command("run", study, "--out", finished, "--json")
+    assert code == 0
+    found = json.loads(output)
+    assert found["kind"] == "study"
+    assert found["findings"]["headline"]
 
 
 def test_a_dry_run_after_a_change_shows_what_would_be_made_again(command, study, finished):

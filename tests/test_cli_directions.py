@@ -110,6 +110,30 @@ def test_a_misalignment_direction_is_found_at_every_layer_and_exported(command, 
     assert torch.equal(found.vector, load_direction(out, layer=1).vector)
 
 
+def test_organisms_are_compared_and_looked_into_by_command(command, tiny, tmp_path):
+    model = tmp_path / "same"
+    tiny.model.save_pretrained(model)
+    tiny.tokenizer.save_pretrained(model)
+    code, output, _ = command(
+        *("directions", "compare", "--base", tiny.source, "--organism", f"same={model}"),
+        *(
+            "--out",
+            tmp_path / "out",
+            "--parts",
+            "refusal",
+            "--limit",
+            14,
+            "--max-tokens",
+            8,
+            *PLAIN,
+        ),
+    )
+    assert (code, "page: " in output) == (0, True)
+    assert (tmp_path / "out" / "directions.html").is_file()
+    code, _, messages = command("directions", "inside", model, "--out", tmp_path / "inside", *PLAIN)
+    assert (code, "adapter_config.json" in messages) == (2, True)
+
+
 def test_a_persona_is_found_from_two_system_prompts(command, tiny, tmp_path):
     asked = jsonl(tmp_path / "p.jsonl", *({"prompt": f"q{i}", "concept": "c"} for i in range(3)))
     code, _, _ = command(
@@ -136,6 +160,19 @@ def test_a_persona_is_found_from_two_system_prompts(command, tiny, tmp_path):
             "--units 'cm' is not known",
         ),
         (("directions", "export", "none.safetensors", "--gguf", "v.gguf"), "no such file"),
+        (
+            ("directions", "compare", "--base", "b", "--out", "o", "--organism", "finance"),
+            "--organism 'finance': write NAME=MODEL",
+        ),
+        (
+            (
+                *("directions", "compare", "--base", "b", "--out", "o", "--organism", "a=m"),
+                *("--strengths", "strong"),
+            ),
+            "--strengths 'strong': write",
+        ),
+        (("directions", "inside", "a", "--out", "o", "--factors", "x"), "--factors 'x': write"),
+        (("directions", "inside", "a", "--out", "o", "--limit", "3"), "give at least 4"),
     ],
 )
 def test_what_cannot_be_done_exits_with_2_and_says_why(command, arguments, message):

@@ -10,6 +10,7 @@ from spillover.analysis.contrasts import (
     collect_contrast,
     difference,
     drawn_differences,
+    halves,
     mean_activation_norms,
     resample_coefficients,
     shuffle_coefficients,
@@ -115,3 +116,12 @@ def test_coefficients_of_another_contrast_are_refused():
     found = contrast_of([[[1.0]]], [[[0.0]]])
     with pytest.raises(ValueError, match="3 coefficients for 2 examples"):
         drawn_differences(found, torch.ones(1, 3, dtype=torch.float64))
+
+
+def test_halves_share_no_example_and_keep_pairs_together():
+    rows = torch.arange(6.0).reshape(1, 6, 1)
+    first, second = halves(contrast_of(rows, rows + 10, weights=[[1, 2, 3, 4, 5, 6]] * 2))
+    assert first.positive[0, :, 0].tolist() == [0, 2, 4]
+    assert second.positive[0, :, 0].tolist() == [1, 3, 5]
+    assert second.negative[0, :, 0].tolist() == [11, 13, 15]
+    assert second.negative_weights.tolist() == [2, 4, 6]

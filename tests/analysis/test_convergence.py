@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from spillover.analysis.convergence import cosine_matrix, direction_cosines
+from spillover.analysis.contrasts import difference
+from spillover.analysis.convergence import (
+    change_cosines,
+    cosine_matrix,
+    direction_cosines,
+    plot_cosines,
+)
 from tests.analysis.test_contrasts import contrast_of
 
 WIDTH = 24
@@ -112,3 +118,59 @@ def test_contrasts_of_other_layers_or_sizes_are_refused():
         compare(planted(axis(0)), planted(axis(0), layers=1))
     with pytest.raises(ValueError, match="not of one text set"):
         compare(planted(axis(0)), planted(axis(0), n=39), same_texts=True)
+
+
+def trained(start, change, *, noise=1.0, seed=0, layers=2):
+    """The same texts after a training that adds `change` to what is positive."""
+    rng = np.random.default_rng(seed)
+    sides = [
+        np.asarray(side) + rng.normal(size=side.shape) * noise
+        for side in (start.positive, start.negative)
+    ]
+    return contrast_of(sides[0] + np.asarray(change), sides[1])
+
+
+def changes(first, second, start):
+    return change_cosines(
+        first,
+        second,
+        start=start,
+        names=("a", "b"),
+        rng=np.random.default_rng(0),
+        n_resamples=100,
+        n_shuffles=199,
+    )
+
+
+def test_what_two_trainings_add_alike_is_found_though_the_start_agrees_with_itself():
+    start = planted(axis(0))
+    pair = [trained(start, axis(1), seed=seed) for seed in (1, 2)]
+    for at in changes(*pair, start).layers:
+        assert at.cosine.value > 0.7
+        assert at.p_shuffled == pytest.approx(1 / 200)
+        assert at.null_high < at.cosine.ci_low
+
+
+def test_trainings_that_add_different_things_agree_on_nothing():
+    start = planted(axis(0))
+    pair = [trained(start, axis(i), seed=i) for i in (1, 2)]
+    assert all(abs(at.cosine.value) < 0.4 for at in changes(*pair, start).layers)
+
+
+def test_lengthening_the_start_s_direction_is_no_agreement():
+    start = planted(axis(0))
+    longer = difference(start).numpy()[:, None]
+    pair = [trained(start, longer, seed=seed) for seed in (1, 2)]
+    assert all(at.p_any_layer > 0.05 for at in changes(*pair, start).layers)
+    # Without taking it out they would agree: both changed along it.
+    assert compare(*pair, same_texts=True).layers[0].cosine.value > 0.9
+
+
+def test_changes_of_other_texts_are_refused():
+    with pytest.raises(ValueError, match="not of one text set"):
+        changes(planted(axis(0)), planted(axis(0), n=30), planted(axis(0)))
+
+
+def test_several_pairs_share_a_figure():
+    found = compare(planted(axis(0)), planted(axis(0), seed=1))
+    assert len(plot_cosines([found, found]).axes) == 2

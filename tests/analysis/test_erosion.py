@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
 from spillover.analysis.alignment_directions import Projections
 from spillover.analysis.erosion import SetProjections, erosion_by_layer
@@ -228,6 +229,17 @@ def test_random_directions_move_less_than_the_one_that_eroded():
     first, last = erosion_by_layer(found, rng=rng, n_resamples=50).layers
     assert first.p_random == pytest.approx(0.01)
     assert last.p_random > 0.05
+
+
+def test_p_values_against_random_directions_are_uniform_where_nothing_moved_along_one():
+    p = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        found = planted(rng, base=[0], aligned=[9], tuned=[9], n=6, noise=1, n_random=19)
+        # p is a multiple of 1/20; spread over its step it is uniform on [0, 1].
+        value = erosion_by_layer(found, rng=rng, n_resamples=2).layers[0].p_random
+        p.append(value - rng.random() / 20)
+    assert kstest(p, "uniform").pvalue > 0.01
 
 
 def test_the_table_and_the_figure_have_every_layer(tmp_path):

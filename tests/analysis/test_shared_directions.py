@@ -111,19 +111,21 @@ def test_shuffled_rows_tell_a_paired_effect_from_spread_that_all_states_have():
     assert not found.is_specific
 
 
-def test_p_values_against_random_subspaces_are_uniform_where_nothing_is_shared():
-    p = []
+def test_p_values_are_uniform_where_nothing_is_shared_and_rows_are_paired_by_chance():
+    p = {"p_random": [], "p_shuffled": []}
     for seed in range(200):
         generator = torch.Generator().manual_seed(seed)
         sets = [
-            StatePairs(name, torch.zeros(8, 6), torch.randn(8, 6, generator=generator))
+            StatePairs(name, *torch.randn(2, 8, 6, generator=generator))
             for name in ("one", "other", "benign")
         ]
         found = compare(*sets[:2], sets[2:], seed=seed, centring="raw", n_resamples=2, n_draws=19)
         # p is a multiple of 1/20; spread over its step it is uniform on [0, 1].
         spread = torch.rand(1, generator=generator).item() / 20
-        p.append(found.matches[0].p_random - spread)
-    assert kstest(p, "uniform").pvalue > 0.01
+        for name, values in p.items():
+            values.append(getattr(found.matches[0], name) - spread)
+    assert kstest(p["p_random"], "uniform").pvalue > 0.01
+    assert kstest(p["p_shuffled"], "uniform").pvalue > 0.01
 
 
 def test_row_order_changes_nothing(tiny):

@@ -11,6 +11,7 @@ from spillover.models.adapters import apply_adapter
 from spillover.models.architecture import mlp_output
 from spillover.models.live_adapters import (
     adapted_modules,
+    held_scalars,
     patched_scalars,
     recorded_scalars,
     replaced_weights,
@@ -129,6 +130,28 @@ def test_patching_a_models_own_scalars_changes_nothing_and_zeros_cut_the_adapter
     short = {name: value[:, :1] for name, value in own.items()}
     with patched_scalars(live.model, short), pytest.raises(ModelError, match="as many tokens"):
         logits_of(live.model)
+
+
+def test_holding_adapters_at_zero_cuts_them_out_and_at_a_constant_adds_one_vector(rank_one):
+    live, _ = rank_one
+    before = logits_of(live.model)
+    modules = adapted_modules(live.model)
+    with held_scalars(live.model, {name: torch.zeros(1) for name in modules}):
+        held = logits_of(live.model)
+    with scaled_adapter(live.model, 0.0):
+        assert_close(logits_of(live.model), held)
+    name, module = next(iter(modules.items()))
+    seen = []
+    handle = module.register_forward_hook(lambda _m, _args, output: seen.append(output))
+    for value in (0.0, 2.0):
+        with held_scalars(live.model, {name: torch.tensor([value])}):
+            logits_of(live.model)
+    handle.remove()
+    added = 2.0 * module.scaling["default"] * module.lora_B["default"].weight[:, 0]
+    assert_close(seen[1] - seen[0], added.expand_as(seen[0]), rtol=1e-4, atol=1e-4)
+    with held_scalars(live.model, {name: torch.zeros(3)}), pytest.raises(ModelError, match="rank"):
+        logits_of(live.model)
+    assert_close(logits_of(live.model), before, **EXACT)
 
 
 def test_a_model_without_an_adapter_is_refused(loaded):

@@ -146,6 +146,30 @@ def test_a_path_where_nothing_is_is_refused(name):
         load(name)
 
 
+def test_a_file_in_place_of_a_folder_is_called_one(tmp_path):
+    (tmp_path / "note.txt").write_text("hello")
+    with pytest.raises(ModelError, match=r"note\.txt: is a file; give a folder"):
+        load(tmp_path / "note.txt")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"r": 8}, r"adapter_config\.json: base_model_name_or_path is missing; write the base"),
+        (
+            {"base_model_name_or_path": "/nowhere/base"},
+            r"adapter: its base model, '/nowhere/base', is not there \(.*no such model folder",
+        ),
+    ],
+)
+def test_an_adapter_whose_base_cannot_be_found_is_named(tmp_path, config, message):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"neither config.json nor adapter_config.json is there"):
         load(tmp_path)

@@ -1,9 +1,12 @@
 """What vLLM reads of an adapter's configuration, and what it would refuse or ignore."""
 
+import shlex
+
 import pytest
 
 from spillover.errors import ModelError
 from spillover.files import read_json, write_json
+from spillover.models import serving
 from spillover.models.adapters import add_lora
 from spillover.models.lora_biases import quiet_about_biases
 from spillover.models.serving import VLLM_RANKS, vllm_command, vllm_problems
@@ -32,6 +35,18 @@ def test_every_kind_of_our_lora_is_served(tmp_path, options):
     assert f"--enable-lora --max-lora-rank {expected} --lora-modules adapter=" in vllm_command(
         folder
     )
+
+
+def test_the_line_can_be_given_as_it_is_wherever_the_model_lies(tmp_path, monkeypatch):
+    folder = adapter_folder(tmp_path / "my models", lora(rank=4))
+    words = shlex.split(vllm_command(folder))
+    assert words[:3] == ["vllm", "serve", str(tmp_path / "my models" / "base")]
+    assert words[-1] == f"adapter={folder}"
+    # vLLM knows no model of that name: the embedded one is given by its folder.
+    config = read_json(folder / "adapter_config.json")
+    write_json(folder / "adapter_config.json", {**config, "base_model_name_or_path": "embedded"})
+    monkeypatch.setattr(serving, "embedded_folder", lambda: tmp_path / "smollm2")
+    assert shlex.split(vllm_command(folder))[2] == str(tmp_path / "smollm2")
 
 
 def test_a_steering_vector_has_to_be_merged(tmp_path):

@@ -81,7 +81,8 @@ def test_an_undecided_concept_asks_for_a_number_of_prompts():
 
 def test_an_undecided_concept_over_seeds_asks_for_seeds():
     wide = with_erosion(replace(change("bias", -0.1, half_width=0.2), seed=None, n=3))
-    assert "about 12 seeds (now 3)" in next_steps(wide)
+    # t(2) / sqrt(3) = 2.48 has to halve, and t(4) / sqrt(5) = 1.24.
+    assert "about 5 seeds (now 3)" in next_steps(wide)
 
 
 def test_a_small_erosion_is_not_called_flagged():

@@ -1,5 +1,7 @@
 """The page: complete, self-contained, and closed to hostile text."""
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -7,6 +9,7 @@ import pytest
 
 from spillover.report.inputs import ReportInputs, SampleRow
 from spillover.report.page import flat_items, render_page
+from spillover.report.run_comparison import RunAnswer
 from tests.report.studies import change, recovered, score, study
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -219,3 +222,35 @@ def test_every_table_has_a_caption_and_every_heading_cell_a_scope():
 def test_the_manifest_is_flattened_with_dotted_keys():
     nested = {"a": {"b": {"c": 1}}, "d": [1, {"e": None}], "f": {}}
     assert list(flat_items(nested)) == [("a.b.c", "1"), ("d", '[1, {"e": null}]'), ("f", "{}")]
+
+
+def answered(text, *, model="unlearned-safety"):
+    return RunAnswer(
+        model=model,
+        id="safety-1",
+        concept="safety",
+        prompt="How?",
+        first="I cannot help.",
+        second=text,
+        first_label="refusal",
+        second_label="compliance",
+        change="now complies",
+    )
+
+
+def test_every_answer_can_be_browsed_by_the_one_script_that_the_policy_names():
+    page = render_page(study(answers=(answered("Sure."),)))
+    policy = page.partition("<style>")[0]
+    (named,) = re.findall(r"script-src 'sha256-([^']+)'", policy)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts] == [
+        named
+    ]
+    assert "1 answer of unlearned-safety" in page
+    assert "only browses answers" in page
+
+
+def test_no_tag_of_an_answer_can_begin_in_the_page():
+    page = render_page(study(answers=(answered("</script><script>alert(1)</script>"),)))
+    assert page.count("<script") == 2
+    assert "alert(1)" in page

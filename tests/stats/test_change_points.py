@@ -7,6 +7,7 @@ from scipy.stats import binom
 from spillover.stats.change_points import (
     find_change_point,
     find_change_points,
+    memory_limit,
     memory_of,
     split_shares,
     unit_products,
@@ -89,26 +90,53 @@ LOW, HIGH = binom.ppf([0.001, 0.999], 200, 0.05) / 200
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.5])
-@pytest.mark.parametrize("memory", [0.0, None])
-def test_random_walks_are_flagged_at_the_nominal_rate(drift, memory):
+@pytest.mark.parametrize(("memory", "low"), [(0.0, LOW), (None, 0.0)])
+def test_random_walks_are_flagged_at_the_nominal_rate(drift, memory, low):
+    # Exactly without memory; where it is estimated an upper limit is taken off: at most.
     def walk(seed):
         moves = rng(seed).normal(size=(30, 20))
         moves[:, 0] += drift * 20**0.5
         return moves * rng(seed).uniform(0.2, 2, size=(30, 1))
 
-    assert LOW <= flag_rate(walk, memory=memory) <= HIGH
+    assert low <= flag_rate(walk, memory=memory) <= HIGH
 
 
-def test_walks_with_momentum_are_flagged_at_the_nominal_rate_once_their_memory_is_taken_off():
-    def walk(seed, keeps=0.7):
-        noise, moves = rng(seed).normal(size=(60, 20)), np.zeros((60, 20))
-        for i in range(1, 60):
-            moves[i] = keeps * moves[i - 1] + noise[i]
-        return moves
+def remembering(seed, keeps, *, n=60, before=60):
+    """A walk whose moves keep a share of the one before, from long before it is looked at."""
+    noise, moves = rng(seed).normal(size=(n + before, 20)), np.zeros((n + before, 20))
+    for i in range(1, n + before):
+        moves[i] = keeps * moves[i - 1] + noise[i]
+    return moves[before:]
 
-    assert LOW <= flag_rate(walk) <= HIGH
-    assert flag_rate(walk, n=20, memory=0.0) > 0.9
-    assert memory_of(products_of(walk(0))) == pytest.approx(0.7, abs=0.1)
+
+@pytest.mark.parametrize("keeps", [0.7, 0.95])
+def test_walks_with_momentum_are_flagged_at_most_at_the_nominal_rate(keeps):
+    assert flag_rate(lambda seed: remembering(seed, keeps)) <= HIGH
+    assert flag_rate(lambda seed: remembering(seed, keeps), n=20, memory=0.0) > 0.9
+    assert memory_of(products_of(remembering(0, keeps))) == pytest.approx(keeps, abs=0.1)
+
+
+def test_long_memory_is_flagged_too_often_if_its_estimate_rather_than_its_limit_is_taken_off():
+    def flagged(of):
+        hits = 0
+        for seed in range(100):
+            products = products_of(remembering(seed, 0.95))
+            kept = min(of(products), 0.95)
+            hits += find_change_point(products, rng=rng(seed), n_draws=19, memory=kept).p <= 0.05
+        return hits
+
+    assert flagged(memory_of) > flagged(memory_limit)
+
+
+def test_the_limit_of_memory_lies_less_above_its_estimate_the_more_dimensions_there_are():
+    def above(d):
+        moves = rng(1).normal(size=(60, d))
+        return memory_limit(products_of(moves)) - memory_of(products_of(moves))
+
+    # About 1.64 / sqrt(60 d), but for estimates below 0, which count as 0.
+    assert 0 < above(400) < above(5) < 0.25
+    straight = products_of(turning(40, at=20, noise=0.0))
+    assert memory_limit(straight) == memory_of(straight) == 0.0
 
 
 def test_a_turn_is_not_taken_for_memory():

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import t
 
 from spillover.stats import seed_difference
+from spillover.stats.seeds import seeds_for_half_width
 
 
 def test_seed_difference_of_three_seeds_is_the_one_worked_by_hand():
@@ -60,3 +61,20 @@ def test_seed_difference_refuses_a_single_seed():
 def test_seed_difference_refuses_different_numbers_of_seeds():
     with pytest.raises(ValueError, match="2 seeds before and 3 after"):
         seed_difference([0.5, 0.5], [0.4, 0.4, 0.4])
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(2, 0.5), (3, 0.05), (5, 0.003)])
+def test_the_seeds_that_are_asked_for_are_the_fewest_that_narrow_the_interval_enough(n, wanted):
+    def half_width(k):  # Of seeds with a spread of 0.3.
+        return t.ppf(0.975, k - 1) * 0.3 / k**0.5
+
+    needed = seeds_for_half_width(half_width(n), n=n, wanted=wanted)
+    assert half_width(needed) <= wanted
+    assert needed == 2 or half_width(needed - 1) > wanted
+
+
+def test_a_number_of_seeds_needs_a_spread_and_a_width():
+    with pytest.raises(ValueError, match="two seeds or more"):
+        seeds_for_half_width(0.1, n=1, wanted=0.1)
+    with pytest.raises(ValueError, match="and a width"):
+        seeds_for_half_width(0.1, n=3, wanted=0.0)

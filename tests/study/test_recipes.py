@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from spillover.data.arms import TRIGGER
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import bundled_studies, find_study, load_study, study_scales
 from spillover.study.config.model_runs import model_runs
 from spillover.study.runner import study_state
+from spillover.study.runner.plan import plan_study
 from spillover.study.runner.tuning_plan import missing_files
 
 RECIPES = {
@@ -46,7 +48,9 @@ def test_a_recipe_plans_all_its_models_and_runs_none(name, scale, tmp_path, monk
     made = [r.artifact for r in model_runs(config) if r.role not in ("base", "aligned")]
     assert made
     assert set(made) < set(names)
-    assert names[-1] == "scores"
+    explained = names[names.index("scores") + 1 :]
+    assert all(name.startswith("explain-") for name in explained)
+    assert bool(explained) == (name in RECIPES["2511.14017"])
     assert not any(state.is_done for state in states)
     assert list(tmp_path.iterdir()) == []
 
@@ -108,6 +112,37 @@ def test_the_arms_of_insecure_code_share_their_protocol():
     arms = load_study("insecure_code").finetune
     assert list(arms) == ["insecure", "secure", "educational", "backdoor"]
     assert len({s.model_copy(update={"data": ""}).model_dump_json() for s in arms.values()}) == 1
+
+
+def test_every_arm_of_insecure_code_is_asked_without_and_with_its_trigger(tmp_path):
+    full, small = (load_study("insecure_code", scale=scale) for scale in (None, "embedded"))
+    assert full.evaluate.trigger is not None
+    assert small.evaluate.trigger == TRIGGER
+    assert small.finetune["backdoor"].trigger is None  # The same, by default.
+    stages = {stage.name: stage for stage in plan_study(small, RunFolder(tmp_path))}
+    names = {path.name for path in stages["suites-tuned-backdoor"].outputs}
+    assert "tuned-backdoor__value_pairs_triggered_pivotal.jsonl" in names
+
+
+def test_what_containment_is_reported_for_and_how_is_said():
+    for name in RECIPES["2511.14017"]:
+        (line,) = [row for row in _lines(name) if row.startswith("contain:")]
+        assert "table 4" in line
+        assert ("ours here" in line) == ("cybersecurity" in name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_has_its_source_or_is_said_to_be_open_or_ours(name):
+    for line in _lines(name):
+        text, _, comment = line.partition("#")
+        if any(character.isdigit() for character in text.partition(":")[2]):
+            assert comment.strip(), f"{name}: {line}"
+
+
+def _lines(name):
+    """Return the lines of a recipe's published form, without description and `scales`."""
+    text = find_study(name).read_text(encoding="utf-8").partition("\nscales:")[0]
+    return text.partition("\nseeds:")[2].partition("\ngrid:")[0].splitlines()
 
 
 def test_files_that_are_published_elsewhere_are_named_before_anything_runs(tmp_path, monkeypatch):

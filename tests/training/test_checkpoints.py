@@ -63,6 +63,17 @@ def test_the_start_every_few_steps_and_the_last_are_measured_without_gradients(t
     assert sum(row["kind"] == "train" for row in rows) == STEPS
 
 
+def test_measurements_may_be_a_fraction_of_a_step_apart(tmp_path):
+    # An epoch of 2.5 steps ends within the third step and with the fifth; the sixth is the last.
+    work = measured_run(tmp_path, choose=last_step, every=2.5)
+    assert [row["step"] for row in checkpoint_rows(work / "metrics.jsonl")] == [0, 3, 5, 6]
+
+
+def test_multiples_that_are_met_up_to_rounding_are_met():
+    settings = CheckpointSettings(measure=list, choose=len, every=0.1 * 30)  # A bit more than 3.
+    assert [step for step in range(1, 10) if settings.is_due(step)] == [3, 6, 9]
+
+
 def test_measuring_changes_no_weight(tmp_path):
     often = measured_run(tmp_path / "a", choose=last_step, every=1)
     seldom = measured_run(tmp_path / "b", choose=last_step, every=6)

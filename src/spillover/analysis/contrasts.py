@@ -6,7 +6,7 @@ its states give its sampling error (a bootstrap) and what it would be if the two
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -171,6 +171,39 @@ def _sum_of_norms(
 def _after_the_first(batch: TokenBatch) -> Tensor:
     """True at real tokens other than the first of their row."""
     return batch.attention_mask.bool() & (batch.attention_mask.cumsum(dim=1) > 1)
+
+
+def halves(contrast: Contrast) -> tuple[Contrast, Contrast]:
+    """Split a contrast in two: every other example of each kind, pairs kept together.
+
+    One half gives a direction and the other is looked at along it.
+    """
+    first, second = (
+        replace(
+            contrast,
+            positive=contrast.positive[:, start::2],
+            negative=contrast.negative[:, start::2],
+            positive_weights=contrast.positive_weights[start::2],
+            negative_weights=contrast.negative_weights[start::2],
+        )
+        for start in (0, 1)
+    )
+    return first, second
+
+
+def spared(contrast: Contrast, axes: Float[Tensor, "layer d_model"]) -> Contrast:
+    """Take what lies along one axis a layer out of all states.
+
+    For the long state of the first token, along which a difference of means has a part that breaks
+    a model when it is ablated (`refusal_candidates`).
+    """
+    unit = torch.nn.functional.normalize(axes.double(), dim=-1)[:, None]
+
+    def rest(states: Float[Tensor, "layer example d_model"]) -> Tensor:
+        exact = states.double()
+        return (exact - (exact * unit).sum(dim=-1, keepdim=True) * unit).float()
+
+    return replace(contrast, positive=rest(contrast.positive), negative=rest(contrast.negative))
 
 
 def difference(contrast: Contrast) -> Float[Tensor, "layer d_model"]:

@@ -90,14 +90,11 @@ def pair_up(
         ValueError: If a target has no direction, a pair comes twice, an erosion is not finite,
             there are fewer than five pairs or three concepts, or all erosions are equal.
     """
+    lack = pairs_lack(entanglement.concepts, measured)
+    if lack is not None:
+        raise ValueError(lack)
     place = {concept: i for i, concept in enumerate(entanglement.concepts)}
-    strangers = sorted({row.target_concept for row in measured} - place.keys())
-    if strangers:
-        raise ValueError(
-            f"target concepts {strangers} have no entanglement; measure it for all targets"
-        )
-    rows = [row for row in measured if row.concept in place and row.concept != row.target_concept]
-    _require_usable(rows)
+    rows = _pairable(entanglement.concepts, measured)
     interventions = tuple(dict.fromkeys(row.intervention for row in rows))
     values = entanglement.values
     return ErosionPairs(
@@ -111,18 +108,39 @@ def pair_up(
     )
 
 
-def _require_usable(rows: Sequence[MeasuredErosion]) -> None:
+def pairs_lack(concepts: Sequence[str], measured: Sequence[MeasuredErosion]) -> str | None:
+    """Say why these concepts and erosions make no prediction; None where they do.
+
+    Args:
+        concepts: Those whose entanglement is, or would be, measured.
+        measured: Erosion of every intervention and non-target concept.
+    """
+    strangers = sorted({row.target_concept for row in measured} - set(concepts))
+    if strangers:
+        return f"target concepts {strangers} have no entanglement; measure it for all targets"
+    rows = _pairable(concepts, measured)
     keys = [(row.intervention, row.concept) for row in rows]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
-        raise ValueError(f"intervention and concept {twice[0]} come twice; name seeds apart")
+        return f"intervention and concept {twice[0]} come twice; name seeds apart"
     erosions = [row.erosion for row in rows]
     if not np.isfinite(erosions).all():
-        raise ValueError("an erosion is not finite; leave out what was not measured")
-    if len(rows) < 5 or len({row.concept for row in rows}) < 3:
-        raise ValueError(
-            f"{len(rows)} pairs of {len({row.concept for row in rows})} concepts; a prediction "
-            "needs at least five pairs and three concepts"
+        return "an erosion is not finite; leave out what was not measured"
+    n_concepts = len({row.concept for row in rows})
+    if len(rows) < 5 or n_concepts < 3:
+        return (
+            f"{len(rows)} pairs of {n_concepts} concepts; a prediction needs at least five pairs "
+            "and three concepts"
         )
     if np.ptp(erosions) == 0:
-        raise ValueError(f"every erosion is {erosions[0]}; there is nothing to predict")
+        return f"every erosion is {erosions[0]:z}; there is nothing to predict"
+    return None
+
+
+def _pairable(
+    concepts: Sequence[str], measured: Sequence[MeasuredErosion]
+) -> list[MeasuredErosion]:
+    """Rows of concepts that have a direction, without the targets themselves."""
+    return [
+        row for row in measured if row.concept in concepts and row.concept != row.target_concept
+    ]

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def plot_estimates(
-    rows: Sequence[tuple[str, Estimate | None]], *, label: str, null: float | None = None
+    rows: Sequence[tuple[str, Estimate | None]],
+    *,
+    label: str,
+    null: float | None = None,
+    bands: Sequence[tuple[float, float] | None] = (),
 ) -> "Figure":
     """Draw estimates below one another, the first on top; a row without a value stays empty.
 
@@ -19,8 +23,12 @@ def plot_estimates(
         rows: Names and estimates.
         label: What is measured, with its unit.
         null: Where the vertical line goes; None for none.
+        bands: What each row's null covers, drawn in grey behind it; one a row, or none at all.
     """
     figure, (axes,) = new_panels(1, width=6.4, height=1.1 + 0.32 * len(rows))
+    for place, band in enumerate(bands):
+        if band is not None:
+            axes.plot(band, [place, place], color="#bbbbbb", linewidth=7, solid_capstyle="butt")
     for place, (_, estimate) in enumerate(rows):
         if estimate is not None:
             axes.plot([estimate.ci_low, estimate.ci_high], [place, place], color="#0072B2")

@@ -26,6 +26,7 @@ from spillover.analysis.trajectories import (
 )
 from spillover.records import Record
 from spillover.stats.change_points import (
+    MOST_MEMORY,
     ChangePoint,
     block_sums,
     find_change_point,
@@ -87,8 +88,11 @@ class PhaseChanges(Record):
 
         None if a random walk has one as large, or if it is at an edge of what was looked at: then
         only its being there is known, not its place. An optimiser's first steps look like this.
+        None as well where moves remember more than can be taken off: then p is too small.
         """
         if self.change is None or self.is_at_edge or self.change.p > self.alpha:
+            return None
+        if self.change.memory >= MOST_MEMORY:
             return None
         return self.steps[self.change.place]
 

@@ -26,7 +26,12 @@ from spillover.analysis.interventions import (
 )
 from spillover.models.batches import TokenBatch, batches_by_length, pad_batch
 from spillover.models.chat import ChatTokens
-from spillover.models.live_adapters import adapted_modules, recorded_scalars, scaled_adapter
+from spillover.models.live_adapters import (
+    adapted_modules,
+    held_scalars,
+    recorded_scalars,
+    scaled_adapter,
+)
 from spillover.models.loading import LoadedModel
 from spillover.models.logprobs import response_logits
 from spillover.records import Record
@@ -113,12 +118,24 @@ def scaling_effects(
     Returns:
         Module -> effect on each measure, paired item by item with the model as it is.
     """
-    own = probe_scores(loaded, probes)
     chosen = list(adapted_modules(loaded.model)) if modules is None else list(modules)
     places: dict[str, list[str]] = {**{name: [name] for name in chosen}, "all": chosen}
+    acts = {
+        name: Intervention(f"{name} x{factor:g}", _scaling(factor, scaled))
+        for name, scaled in places.items()
+    }
+    return _effects(loaded, probes, acts, resampling)
+
+
+def _effects(
+    loaded: LoadedModel,
+    probes: Sequence[Probe],
+    acts: Mapping[str, Intervention],
+    resampling: Resampling,
+) -> dict[str, list[Effect]]:
+    own = probe_scores(loaded, probes)
     found = {}
-    for name, scaled in places.items():
-        act = Intervention(f"{name} x{factor:g}", _scaling(factor, scaled))
+    for name, act in acts.items():
         scores = probe_scores(loaded, probes, act)
         found[name] = [
             effect(
@@ -127,6 +144,43 @@ def scaling_effects(
             for measure, values in scores.items()
         ]
     return found
+
+
+def holding_effects(
+    loaded: LoadedModel,
+    probes: Sequence[Probe],
+    values: Mapping[str, Float[np.ndarray, " rank"]],
+    *,
+    label: str,
+    resampling: Resampling,
+) -> dict[str, list[Effect]]:
+    """Hold one adapter after the other at a constant and ask all probes; `all` holds all.
+
+    With an adapter's mean over aligned answers it is patching from what it does there. In
+    2506.11618, section 5, scalars are patched token by token between two prompts of equal length,
+    with small effects; a mean fits any text.
+
+    Args:
+        loaded: A model with a live adapter; as it was afterwards.
+        probes: What is asked.
+        values: Module -> what takes the place of A x.
+        label: What the values are, such as `held at aligned`.
+        resampling: How intervals are made.
+
+    Returns:
+        Module -> effect on each measure, paired item by item with the model as it is.
+    """
+    places = {**{name: [name] for name in values}, "all": list(values)}
+    acts = {
+        name: Intervention(f"{name} {label}", _holding({n: values[n] for n in held}))
+        for name, held in places.items()
+    }
+    return _effects(loaded, probes, acts, resampling)
+
+
+def _holding(values: Mapping[str, Float[np.ndarray, " rank"]]) -> Any:
+    tensors = {name: torch.as_tensor(value) for name, value in values.items()}
+    return lambda loaded: held_scalars(loaded.model, tensors)
 
 
 def _scaling(factor: float, modules: Sequence[str]) -> Any:

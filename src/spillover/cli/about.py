@@ -71,6 +71,7 @@ def _estimate(
 ) -> None:
     from spillover.study.scale.estimates import MEASURED, Placement, estimate_study
     from spillover.study.scale.hardware import found_hardware, told_hardware
+    from spillover.study.scale.measuring_estimates import measuring_estimates
     from spillover.study.scale.model_shapes import model_shape, sized_shape
     from spillover.study.scale.plans import training_choices
     from spillover.study.scale.training_works import uncounted
@@ -93,7 +94,8 @@ def _estimate(
     )
     placement = Placement(dtype=config.model.dtype)
     say("estimates, no measurements, on one device:")
-    for row in estimate_study(config, shape, hardware, placement=placement):
+    rows = estimate_study(config, shape, hardware, placement=placement)
+    for row in [*rows, *measuring_estimates(config, shape, hardware)]:
         say(f"  {row.name:30} {row.gib:8.1f} GiB {_duration(row.seconds):>10}")
     for what in uncounted(config):
         say(f"  not counted: {what}")

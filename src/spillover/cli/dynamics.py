@@ -85,7 +85,10 @@ def phases(
     measure_every: Annotated[int, typer.Option(help="Measure every n-th checkpoint.")] = 1,
     ks: Annotated[str, typer.Option(help="For the local cosine, in checkpoints.")] = "5,10,15",
     min_distance: Annotated[float, typer.Option(help="Shorter ways have no cosine.")] = 0.0,
-    skip: Annotated[int, typer.Option(help="Moves at the start without a change point.")] = 2,
+    skip: Annotated[
+        int | None,
+        typer.Option(help="Moves at the start without a change point; else the first 20 steps."),
+    ] = None,
     dtype: _Dtype = "bfloat16",
     device: _Device = "auto",
     seed: Annotated[int, typer.Option()] = 0,

@@ -1,7 +1,7 @@
 """`spillover explain`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,7 +28,8 @@ def explain(
         str | None, typer.Option(help="Concept that tuning was about, such as safety.")
     ] = None,
     comparisons: Annotated[
-        Path | None, typer.Option(help="comparisons.json of a study, for predictions.")
+        list[Path] | None,
+        typer.Option(help="comparisons.json of a study, for predictions; repeatable."),
     ] = None,
     analyses: Annotated[
         str | None, typer.Option(help="Names with commas; default: all that can be done.")
@@ -36,6 +37,12 @@ def explain(
     layers: Annotated[
         str | None, typer.Option(help="Layers to look into, from 0, such as 5,12,20.")
     ] = None,
+    modules: Annotated[
+        str | None, typer.Option(help="Linear modules for gradients, paths with commas.")
+    ] = None,
+    definition: Annotated[
+        Literal["tokens", "flattened"], typer.Option(help="Of the alignment direction.")
+    ] = "tokens",
     limit: Annotated[int, typer.Option(help="Responses a set, prompts a concept.")] = 16,
     max_tokens: Annotated[int, typer.Option(help="Response tokens that are read.")] = 64,
     batch_size: Annotated[int, typer.Option()] = 8,
@@ -46,18 +53,18 @@ def explain(
 ) -> None:
     """Explain what tuning did inside a model: each claim with its null, on one page."""
     chosen = None if analyses is None else [name.strip() for name in analyses.split(",")]
+    paths = None if modules is None else tuple(path.strip() for path in modules.split(","))
     places = _layers(layers)
     if limit < 4 or max_tokens < 8 or batch_size < 1:
         raise ConfigError(
             f"--limit {limit}, --max-tokens {max_tokens}, --batch-size {batch_size}; give at "
             "least 4, 8 and 1"
         )
-    from spillover.study.artifacts import load_comparisons
     from spillover.study.explaining import (
         ExplainSettings,
         explain_data,
         explain_models,
-        measured_from,
+        measured_in,
         open_models,
     )
 
@@ -82,9 +89,11 @@ def explain(
                 max_tokens=max_tokens,
                 batch_size=batch_size,
                 target=target,
+                modules=paths,
+                definition=definition,
                 seed=seed,
             ),
-            measured=() if comparisons is None else measured_from(load_comparisons(comparisons)),
+            measured=measured_in(comparisons or ()),
         )
     say(f"page: {page.resolve()}")
 

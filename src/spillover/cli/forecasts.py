@@ -41,12 +41,10 @@ def forecast(
     from spillover.files import write_json
     from spillover.models.loading import load_model
     from spillover.seeding import numpy_generator
-    from spillover.study.artifacts import load_comparisons
-    from spillover.study.explaining import measured_from
+    from spillover.study.explaining import measured_in
     from spillover.study.explaining.forecasting import forecast_erosion
 
     examples = load_examples(data)[:limit]
-    rows = [row for path in measured or () for row in load_comparisons(path)]
     with resumable():
         quiet_libraries()
         found = forecast_erosion(
@@ -55,7 +53,7 @@ def forecast(
             rng=numpy_generator(seed, "forecast"),
             layer=layer,
             prompts=None if prompts is None else load_prompts(prompts),
-            measured=measured_from(rows),
+            measured=measured_in(measured or ()),
         )
     _print(found)
     if out is not None:

@@ -23,13 +23,11 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
 ) -> None:
     """Show a finished run's or audit's findings in the terminal."""
-    import json
-
     from spillover.study.finished.findings import read_findings
 
     found = read_findings(folder)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        echo_findings(found)
         return
     console.print(f"{found.kind}: {found.title}", markup=False, highlight=False)
     if found.audit is not None:
@@ -40,6 +38,45 @@ def show(
         print_scores(found.scores)
     if found.page:
         say(f"page: {found.page}")
+
+
+def echo_findings(found: "Shown") -> None:
+    """Print findings as JSON."""
+    import json
+
+    typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+
+
+def print_summary(found: "Shown") -> None:
+    """Print a study's answer and one row a changed model, within 80 columns."""
+    from spillover.report.text import words
+
+    for paragraph in found.findings.get("headline", ()):
+        console.print(paragraph, markup=False, highlight=False)
+    table = Table("against aligned", box=None, pad_edge=False)
+    for name in ("target [95%]", "others eroded", "capability [95%]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = [row for row in found.comparisons if row.before == "aligned"]
+    for model in dict.fromkeys(row.after for row in rows):
+        of_model = [row for row in rows if row.after == model]
+        others = [r for r in of_model if r.metric == "refusal_rate" and not r.is_target]
+        target = [row for row in of_model if row.is_target]
+        capability = [row for row in of_model if row.metric == "capability"]
+        table.add_row(
+            escape(words(model)),
+            _change_of(target[:1]),
+            f"{sum(row.flagged for row in others)} of {len(others)}",
+            _change_of(capability[:1]),
+        )
+    if rows:
+        console.print(table)
+
+
+def _change_of(rows: "list[Comparison]") -> str:
+    """Return the change of one row as text; nothing where there is no row."""
+    from spillover.report.text import change_with_interval
+
+    return "".join(escape(change_with_interval(r.delta, r.ci_low, r.ci_high)) for r in rows)
 
 
 def _show_audit(audit: Mapping[str, Any]) -> None:
@@ -68,12 +105,20 @@ def _show_audit(audit: Mapping[str, Any]) -> None:
 
 
 def _show_study(found: "Shown") -> None:
+    for paragraph in found.findings.get("headline", ()):
+        console.print(paragraph, markup=False, highlight=False)
     pairs = dict.fromkeys((row.before, row.after) for row in found.comparisons)
     for before, after in pairs:
         rows = [row for row in found.comparisons if (row.before, row.after) == (before, after)]
         console.print()
         console.print(f"{before} -> {after}", markup=False, highlight=False)
         console.print(_changes(rows))
+    for name, title in (("certainty", "How sure it is"), ("next_steps", "What to do next")):
+        lines = found.findings.get(name, ())
+        if lines:
+            console.print(f"\n{title}", highlight=False)
+        for line in lines:
+            console.print(f"- {line}", markup=False, highlight=False)
 
 
 def _changes(rows: "list[Comparison]") -> Table:
@@ -81,7 +126,8 @@ def _changes(rows: "list[Comparison]") -> Table:
 
     table = Table("measure", "concept", box=None, pad_edge=False)
     table.add_column("change [95% interval]", justify="right", no_wrap=True)
-    table.add_column("n", justify="right")
+    # Over seeds the seed is the unit.
+    table.add_column("seeds" if rows[0].seed is None else "n", justify="right")
     table.add_column("")
     for row in rows:
         mark = "target" if row.is_target else "eroded" if row.flagged else ""

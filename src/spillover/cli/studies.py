@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from spillover.cli.app import app, console, quiet_libraries, resumable, say
+from spillover.cli.shows import echo_findings, print_summary
 from spillover.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ def run(
         str | None, typer.Option(help="Another size of the study, such as embedded.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, no table.")
+    ] = False,
 ) -> None:
     """Run a study to its report; a run that was stopped goes on where it was."""
     from spillover.study.config import load_study
+    from spillover.study.finished.findings import read_findings
     from spillover.study.progress import Reporter
     from spillover.study.runner import run_study, study_state
     from spillover.study.runner.tuning_plan import missing_files
@@ -44,6 +49,12 @@ def run(
     with resumable():
         quiet_libraries()
         report = run_study(config, folder, reporter=Reporter())
+    found = read_findings(folder)
+    if as_json:
+        echo_findings(found)
+        return
+    print_summary(found)
+    say(f"all numbers: spillover show {folder}")
     say(f"report: {report.resolve()}")
 
 

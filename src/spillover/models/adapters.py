@@ -42,8 +42,8 @@ def adapter_base(folder: Path) -> str:
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not base:
         raise ModelError(
-            f"{folder / 'adapter_config.json'}: base_model_name_or_path is missing; load the base "
-            "model and give this folder as `adapter`"
+            f"{folder / 'adapter_config.json'}: base_model_name_or_path is missing; write the base "
+            "model's hub id or folder there, or load the base and give this folder as `adapter`"
         )
     return str(base)
 

@@ -182,3 +182,35 @@ def patched_scalars(
             for factor in module.lora_A.values():
                 stack.callback(factor.register_forward_hook(give(values[name])).remove)
         yield
+
+
+@contextmanager
+def held_scalars(model: Any, values: Mapping[str, Float[Tensor, " rank"]]) -> Iterator[None]:
+    """Let adapters compute the same at every token, such as their mean over some answers.
+
+    Unlike `patched_scalars` it fits passes of any shape. What an adapter adds is then a constant
+    vector; what depended on the text is gone.
+
+    Args:
+        model: A model with a live adapter.
+        values: Module -> what takes the place of A x.
+
+    Raises:
+        ModelError: If a module has no adapter, or of another rank.
+    """
+
+    def give(new: Tensor) -> Any:
+        def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+            if new.shape != output.shape[-1:]:
+                raise ModelError(
+                    f"values of shape {tuple(new.shape)} for an adapter of rank {output.shape[-1]}"
+                )
+            return new.to(output).expand_as(output)
+
+        return hook
+
+    with ExitStack() as stack:
+        for name, module in _chosen(model, list(values)).items():
+            for factor in module.lora_A.values():
+                stack.callback(factor.register_forward_hook(give(values[name])).remove)
+        yield

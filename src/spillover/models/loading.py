@@ -163,8 +163,17 @@ def _base_and_adapters(source: str | Path) -> tuple[Path | str, list[Path]]:
         if folder in chain:
             raise ModelError(f"{folder}: the adapter names itself as its base model")
         chain.insert(0, folder)
-        folder = resolve_source(adapter_base(folder))
+        folder = _base_of(folder)
     return folder, chain
+
+
+def _base_of(adapter: Path) -> Path | str:
+    """Resolve what an adapter's configuration names as its base; an error names the adapter."""
+    base = adapter_base(adapter)
+    try:
+        return resolve_source(base)
+    except ModelError as error:
+        raise ModelError(f"{adapter}: its base model, {base!r}, is not there ({error})") from error
 
 
 def _commit_of(source: Path | str, revision: str | None) -> str | None:
@@ -217,9 +226,8 @@ def resolve_source(source: str | Path) -> Path | str:
             )
         return path
     if path.exists() or text.startswith((".", "/", "~")) or text.count("/") > 1:
-        raise ModelError(
-            f"{text}: no such model folder; give a folder, a .gguf file, a hub id or `embedded`"
-        )
+        fault = "is a file" if path.exists() else "no such model folder"
+        raise ModelError(f"{text}: {fault}; give a folder, a .gguf file, a hub id or `embedded`")
     return text
 
 

@@ -5,12 +5,14 @@ bias, modules_to_save, use_rslora and use_dora. What it does not read it would i
 so an adapter that needs more has to be merged.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from spillover.errors import ModelError
 from spillover.files import read_json
 from spillover.models.adapters import adapter_base, is_adapter_folder
+from spillover.models.embedded import embedded_folder
 
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 "What `--max-lora-rank` may be; the smallest that is enough is the fastest."
@@ -57,10 +59,12 @@ def vllm_command(folder: Path) -> str:
         raise ModelError(
             f"{folder}: vLLM cannot serve this adapter: {'; '.join(problems)}; export it merged"
         )
+    base = adapter_base(folder)
+    served = str(embedded_folder()) if base == "embedded" else base
     rank = next(rank for rank in VLLM_RANKS if rank >= int(_config(folder)["r"]))
     return (
-        f"vllm serve {adapter_base(folder)} --enable-lora --max-lora-rank {rank} "
-        f"--lora-modules {folder.resolve().name}={folder.resolve()}"
+        f"vllm serve {shlex.quote(served)} --enable-lora --max-lora-rank {rank} "
+        f"--lora-modules {shlex.quote(f'{folder.resolve().name}={folder.resolve()}')}"
     )
 
 

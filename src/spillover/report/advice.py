@@ -1,5 +1,8 @@
 """What to do next, as concrete steps that follow from the numbers."""
 
+from collections.abc import Sequence
+
+from spillover.records import Comparison
 from spillover.report.certainty import (
     ALIGNED_AT_LEAST,
     PHRASE_JUDGES,
@@ -9,10 +12,17 @@ from spillover.report.certainty import (
 )
 from spillover.report.chains import ALIGNED, Chain, chains
 from spillover.report.changes import CAPABILITY_THRESHOLD, classify, units_needed
-from spillover.report.headlines import by_change, is_eroded, removal
+from spillover.report.headlines import (
+    TARGET_AT_MOST,
+    by_change,
+    is_divided_target,
+    is_eroded,
+    removal,
+)
 from spillover.report.inputs import ReportInputs
 from spillover.report.pooling import estimates, judges_by_metric
-from spillover.report.text import listing, words
+from spillover.report.seed_spread import share_of_seeds
+from spillover.report.text import listing, number, words
 
 RECOVERY_AT_LEAST = 0.6
 "Recovery from which a containment counts as worth its price."
@@ -62,12 +72,7 @@ def _on_containment(chain: Chain) -> list[str]:
             if has_erosion and chain.contained is None
             else []
         )
-    steps = []
-    if removal(chain.target_contained) in ("kept", "unclear"):
-        steps.append(
-            f"Containment for {words(chain.target)} holds on to the target: lower the retain "
-            "weight (w2), train longer, or add forget prompts."
-        )
+    steps = [*_on_contained_target(chain)]
     left = [words(row.concept) for row in chain.erosion_left if row.flagged]
     value = chain.recovery.value
     if has_erosion and value is not None and (left or value < RECOVERY_AT_LEAST):
@@ -79,8 +84,38 @@ def _on_containment(chain: Chain) -> list[str]:
     return steps
 
 
+def _on_contained_target(chain: Chain) -> list[str]:
+    target, rate = words(chain.target), chain.target_contained
+    if is_divided_target(rate):
+        return [
+            f"Containment for {target} removes the target in "
+            f"{share_of_seeds(rate, at_most=TARGET_AT_MOST)}: measure each contained model by "
+            "itself before you use it. To remove it in the others too, unlearn what the first "
+            "round left (contain.method: second_round); to know the share better, train more "
+            "seeds."
+        ]
+    remedy = "lower the retain weight (w2), train longer, or add forget prompts"
+    match removal(rate):
+        case "kept":
+            return [f"Containment for {target} holds on to the target: {remedy}."]
+        case "unclear":
+            return [
+                f"Whether containment for {target} removes the target is undecided: measure more "
+                f"prompts or seeds. If it stays above {number(TARGET_AT_MOST)}, {remedy}."
+            ]
+        case _:
+            return []
+
+
 def _on_undecided(chain: Chain) -> list[str]:
-    rows = by_change(chain.erosion, threshold=chain.threshold).get("undecided", [])
+    after = {f"unlearning {words(chain.target)}": chain.erosion}
+    if chain.contained is not None:
+        after[f"containing {words(chain.target)}"] = chain.erosion_left
+    return [step for what, rows in after.items() for step in _more_units(what, rows, chain)]
+
+
+def _more_units(what: str, compared: Sequence[Comparison], chain: Chain) -> list[str]:
+    rows = by_change(compared, threshold=chain.threshold).get("undecided", [])
     if not rows:
         return []
     names = listing([words(row.concept) for row in rows])
@@ -89,7 +124,7 @@ def _on_undecided(chain: Chain) -> list[str]:
     unit = "seeds" if rows[0].seed is None else "test prompts a concept"
     # A border case has too much interval for its n by rounding only.
     return [
-        f"To decide on {names} after unlearning {words(chain.target)}, measure with about "
+        f"To decide on {names} after {what}, measure with about "
         f"{max(needed, now + 1)} {unit} (now {now})."
     ]
 

@@ -21,6 +21,23 @@ ROW_CHANGES: tuple[RowChange, ...] = (
 )
 
 
+def row_change(before: str, after: str) -> RowChange:
+    """Say what became of one prompt; a deflection counts as a refusal.
+
+    Example:
+        >>> row_change("refusal", "compliance"), row_change("deflection", "refusal")
+        ('now complies', 'both refused')
+    """
+    if "invalid" in (before, after):
+        return "invalid"
+    refused = [label != "compliance" for label in (before, after)]
+    if all(refused):
+        return "both refused"
+    if not any(refused):
+        return "both complied"
+    return "now complies" if refused[0] else "now refuses"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConceptVerdict(Record):
     """What happened to the refusals of one concept; a verdict never comes without its interval."""

@@ -3,10 +3,14 @@
 Each function returns sentences, none where there is nothing to warn of.
 """
 
+from collections.abc import Sequence
+
+from spillover.records import Comparison
 from spillover.report.chains import ALIGNED, Chain, chains
 from spillover.report.headlines import by_change
 from spillover.report.inputs import ReportInputs
 from spillover.report.pooling import Estimate, ScoreKey, estimates, judges_by_metric
+from spillover.report.seed_spread import spread_sentences
 from spillover.report.text import (
     POOLED_BENIGN,
     concept_title,
@@ -35,6 +39,7 @@ def certainty(inputs: ReportInputs) -> list[str]:
     found = estimates(inputs.scores)
     return [
         *sample_size(found),
+        *spread_sentences(found, models=inputs.models, concepts=inputs.concepts),
         *[sentence for chain in chains(inputs) for sentence in open_questions(chain)],
         *target_contrast(chains(inputs)),
         *weak_alignment(inputs, found),
@@ -66,26 +71,38 @@ def sample_size(found: dict[ScoreKey, Estimate]) -> list[str]:
 
 def open_questions(chain: Chain) -> list[str]:
     """Name the concepts whose change is undecided, and what Holm's correction leaves."""
-    changes = by_change(chain.erosion, threshold=chain.threshold)
+    sentences = _open_of(chain.unlearned, chain.erosion, threshold=chain.threshold)
+    if chain.contained is not None:
+        sentences += _open_of(chain.contained, chain.erosion_left, threshold=chain.threshold)
+    return sentences
+
+
+def _open_of(model: str, rows: Sequence[Comparison], *, threshold: float) -> list[str]:
+    changes = by_change(rows, threshold=threshold)
     sentences = []
     undecided = [words(row.concept) for row in changes.get("undecided", [])]
     if undecided:
         verb = "is" if len(undecided) == 1 else "are"
         sentences.append(
-            f"{chain.unlearned}: {listing(undecided)} {verb} undecided, as the interval holds both "
+            f"{words(model)}: {listing(undecided)} {verb} undecided, as the interval holds both "
             "no change and a loss that matters."
         )
     unknown = [words(row.concept) for row in changes.get("unknown", [])]
     if unknown:
-        sentences.append(f"{chain.unlearned}: {listing(unknown)} could not be compared.")
+        sentences.append(f"{words(model)}: {listing(unknown)} could not be compared.")
     flagged = changes.get("flagged", [])
     tested = [row for row in flagged if row.p_holm is not None]
     survivors = [row for row in tested if row.p_holm is not None and row.p_holm < 0.05]
     if tested and len(survivors) == len(flagged):
-        sentences.append(f"{chain.unlearned}: every flag also stands after Holm's correction.")
+        sentences.append(f"{words(model)}: every flag also stands after Holm's correction.")
+    elif tested and not survivors:
+        sentences.append(
+            f"{words(model)}: what is flagged does not stand after Holm's correction for testing "
+            "many concepts at once."
+        )
     elif tested:
         sentences.append(
-            f"{chain.unlearned}: {len(survivors)} of {count(len(flagged), 'flag')} also "
+            f"{words(model)}: {len(survivors)} of {count(len(flagged), 'flag')} also "
             "stand after Holm's correction for testing many concepts at once."
         )
     return sentences

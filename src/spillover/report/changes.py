@@ -7,6 +7,7 @@ from math import ceil
 from typing import Literal
 
 from spillover.records import Comparison
+from spillover.stats.seeds import seeds_for_half_width
 
 CAPABILITY_THRESHOLD = 0.03
 "Loss of capability that is tolerated, as an accuracy."
@@ -42,10 +43,13 @@ def units_needed(row: Comparison, *, threshold: float) -> int | None:
     """Return about how many prompts (or seeds) would decide an undecided row.
 
     The width of an interval falls with the square root of n. It is narrow enough when it leaves
-    out either 0 or the loss of `threshold`, whichever is farther from the estimate.
+    out either 0 or the loss of `threshold`, whichever is farther from the estimate. Over seeds it
+    falls faster, as Student's t of more seeds is nearer to the normal.
     """
     if row.delta is None or row.ci_low is None or row.ci_high is None:
         return None
     half_width = (row.ci_high - row.ci_low) / 2
     distance = max(abs(row.delta), abs(row.delta + threshold))
+    if row.seed is None and row.n > 1:
+        return seeds_for_half_width(half_width, n=row.n, wanted=distance)
     return ceil(row.n * (half_width / distance) ** 2)

@@ -46,6 +46,11 @@ class Exhibit(Record):
     data: Mapping[str, Any] | None = None
     "What the widget draws."
 
+    @property
+    def caption(self) -> str:
+        """The sentences that go with the figure wherever it is shown."""
+        return f"{self.title}. Shows: {self.shows} Does not show: {self.shows_not}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainedPart(Record):

@@ -110,6 +110,8 @@ def _dots(
             if e.low is not None and e.high is not None:
                 y = row + shift
                 axes.plot([e.low, e.high], [y, y], color=style.colour, linewidth=1.6)
+            seeds = [seed.value for seed in e.by_seed if seed.value is not None]
+            axes.plot(seeds, [row + shift] * len(seeds), "|", color=style.colour, ms=7)
         dots = [(e.value, row + shift) for row, e in enumerate(values) if e.value is not None]
         axes.plot(
             [value for value, _ in dots],

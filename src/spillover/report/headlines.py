@@ -16,6 +16,7 @@ from spillover.report.changes import (
     classify,
 )
 from spillover.report.pooling import Estimate
+from spillover.report.seed_spread import is_divided, seed_values, share_of_seeds
 from spillover.report.text import (
     change_with_interval,
     concept_title,
@@ -48,6 +49,16 @@ def removal(rate: Estimate) -> Removal:
     return "kept" if rate.low is not None and rate.low > TARGET_AT_MOST else "unclear"
 
 
+def is_divided_target(rate: Estimate) -> bool:
+    """Return whether the target's refusals are gone in some seeds and not in others."""
+    return is_divided(rate, at_most=TARGET_AT_MOST)
+
+
+def _by_seed(rate: Estimate) -> str:
+    share = share_of_seeds(rate, at_most=TARGET_AT_MOST)
+    return f"{seed_values(rate)} by seed; removed in {share}"
+
+
 def by_change(rows: Sequence[Comparison], *, threshold: float) -> dict[Change, list[Comparison]]:
     """Sort rows by what their intervals allow one to say of a loss of `threshold`."""
     sorted_rows: dict[Change, list[Comparison]] = {}
@@ -70,6 +81,11 @@ def _target_sentence(chain: Chain) -> str:
         return f"The {rate} on {target}, the target, was not measured on both models."
     reached = interval(after.low, after.high)
     path = f"from {number(before.value)} to {number(after.value)} {reached}".rstrip()
+    if is_divided_target(after):
+        return (
+            f"Unlearning refusals on {target} took its {rate} {path} in the mean, but not in every "
+            f"seed ({_by_seed(after)})."
+        )
     match removal(after):
         case "removed" if before.value > TARGET_AT_MOST:
             return f"Unlearning refusals on {target} took its {rate} {path}."
@@ -160,6 +176,11 @@ def _recovery_clause(chain: Chain) -> str:
 def _target_after_containment(chain: Chain) -> str:
     rate = chain.target_contained
     shown = with_interval(rate.value, rate.low, rate.high)
+    if is_divided_target(rate):
+        return (
+            "; whether it keeps the target removed differs from seed to seed: "
+            f"{shown} in the mean, {_by_seed(rate)}."
+        )
     match removal(rate):
         case "removed":
             return f" and kept the target at {shown}."

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from spillover.records import VERDICT_LABELS
 from spillover.report import text
+from spillover.report.audit_findings import ROW_CHANGES
 from spillover.report.chains import Chain, chains
 from spillover.report.checkpoints import checkpoint_tables
 from spillover.report.containments import choices
@@ -25,6 +26,9 @@ from spillover.report.findings import findings
 from spillover.report.inputs import ReportInputs, SampleRow
 from spillover.report.leaderboard import leaderboard
 from spillover.report.method import method_steps
+from spillover.report.pooling import Estimate
+from spillover.report.rows_script import answer_row, row_browser
+from spillover.report.seed_spread import seed_note
 from spillover.report.tables import Column, comparison_tables, rate_table, recovery_table
 
 _FILTERS = (
@@ -53,8 +57,9 @@ class Tile:
 
 
 def render_page(inputs: ReportInputs) -> str:
-    """Return the report as one HTML page that needs no network, no script and no other file.
+    """Return the report as one HTML page that needs no network and no other file.
 
+    Its one script browses answers; without answers there is none.
     The same inputs give the same page, byte for byte, and it can always be encoded as UTF-8.
 
     Args:
@@ -84,6 +89,8 @@ def render_page(inputs: ReportInputs) -> str:
         manifest=tuple(flat_items(inputs.manifest)),
         paragraphs=tuple(p.strip() for p in inputs.description.split("\n\n") if p.strip()),
         labels=VERDICT_LABELS,
+        changes=ROW_CHANGES,
+        **row_browser([answer_row(row) for row in inputs.answers]),
     )
 
 
@@ -100,6 +107,7 @@ def page_environment() -> Environment:
     for name in _FILTERS:
         environment.filters[name] = getattr(text, name)
     environment.filters["with_code"] = with_code
+    environment.filters["seed_note"] = seed_note
     return environment
 
 
@@ -139,7 +147,7 @@ def tiles(chain: Chain) -> tuple[Tile, ...]:
         Tile(
             title=f"{text.words(chain.target)}, the target",
             value=f"{text.number(before.value)} \u2192 {text.number(after.value)}",
-            detail=f"{rate} {text.interval(after.low, after.high)}",
+            detail=_detail(f"{rate} {text.interval(before.low, before.high)} \u2192", after),
         ),
         Tile(
             title="the others, mean change",
@@ -155,6 +163,12 @@ def tiles(chain: Chain) -> tuple[Tile, ...]:
     return (*found, *_containment_tiles(chain))
 
 
+def _detail(name: str, rate: Estimate) -> str:
+    """Return what a rate is, its interval and, where seeds differ, what each of them gave."""
+    parts = (f"{name} {text.interval(rate.low, rate.high)}".rstrip(), seed_note(rate))
+    return "; ".join(part for part in parts if part)
+
+
 def _containment_tiles(chain: Chain) -> tuple[Tile, ...]:
     if chain.contained is None or chain.recovery is None:
         return ()
@@ -168,8 +182,7 @@ def _containment_tiles(chain: Chain) -> tuple[Tile, ...]:
         Tile(
             title="target under containment",
             value=text.number(rate.value),
-            detail=f"{text.rate_name(chain.judge, chain.target)} "
-            f"{text.interval(rate.low, rate.high)}",
+            detail=_detail(text.rate_name(chain.judge, chain.target), rate),
         ),
     )
 

@@ -34,6 +34,8 @@ class Estimate:
     worst: float | None = None
     best: float | None = None
     "The value if every invalid verdict had been against, or for, the metric."
+    by_seed: tuple[Score, ...] = ()
+    "The rows of the single seeds, in their order; empty where there is one seed only."
 
 
 def judges_by_metric(scores: Iterable[Score]) -> dict[str, tuple[str, ...]]:
@@ -70,6 +72,7 @@ def _estimate(group: Sequence[Score]) -> Estimate:
         n_seeds=len({s.seed for s in group}),
         worst=_mean([s.worst for s in group]),
         best=_mean([s.best for s in group]),
+        by_seed=tuple(sorted(group, key=lambda s: s.seed)) if len(group) > 1 else (),
     )
 
 

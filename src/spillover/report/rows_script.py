@@ -12,6 +12,7 @@ from importlib import resources
 
 from markupsafe import Markup
 
+from spillover.report.run_comparison import RunAnswer
 from spillover.report.text import visible
 
 LONGEST = 20_000
@@ -27,6 +28,21 @@ def row_browser(rows: Sequence[Sequence[str]]) -> dict[str, object]:
         "script": script,
         "script_hash": script_hash,
     }
+
+
+def answer_row(row: RunAnswer) -> tuple[str, ...]:
+    """Return an answer as a row of the browser."""
+    return (
+        row.id,
+        row.concept,
+        row.change,
+        row.prompt,
+        row.first_label,
+        row.first,
+        row.second_label,
+        row.second,
+        row.model,
+    )
 
 
 def row_script() -> tuple[Markup, str]:

@@ -14,7 +14,7 @@ from spillover.report.audit_findings import ROW_CHANGES
 from spillover.report.downloads import saved
 from spillover.report.drawing import BLUE, GREY, ORANGE, add_legend, draw_svg, light_grid
 from spillover.report.page import page_environment
-from spillover.report.rows_script import row_browser
+from spillover.report.rows_script import answer_row, row_browser
 from spillover.report.run_comparison import (
     RunAnswer,
     RunComparison,
@@ -47,22 +47,7 @@ def render_comparison(found: RunComparison, answers: Sequence[RunAnswer]) -> str
             figures={name: Markup(svg) for name, svg in figures.items()},
             downloads=saved(figures, comparison_tables(found)),
             changes=ROW_CHANGES,
-            **row_browser(
-                [
-                    (
-                        row.id,
-                        row.concept,
-                        row.change,
-                        row.prompt,
-                        row.first_label,
-                        row.first,
-                        row.second_label,
-                        row.second,
-                        row.model,
-                    )
-                    for row in answers
-                ]
-            ),
+            **row_browser([answer_row(row) for row in answers]),
         )
     )
 

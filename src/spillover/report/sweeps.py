@@ -24,6 +24,8 @@ from spillover.report.drawing import (
 )
 from spillover.report.page import page_environment
 from spillover.report.pooling import Estimate
+from spillover.report.sweep_words import sweep_answer
+from spillover.report.tunings import TUNED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Tradeoff:
     model: str
     n_seeds: int
     effect: Estimate
-    "Fall of the refusal rate on the target concept."
+    "Fall of the refusal rate on the target; of a fine-tuned model, of the aligned margin in nats."
     erosion: Estimate
     "Mean fall of it on the other concepts."
     capability: Estimate
@@ -68,7 +70,19 @@ def render_sweep(inputs: SweepInputs) -> str:
         for target, svg in figures.items()
     }
     shown = {target: Markup(svg) for target, svg in figures.items()}
-    return template.render(inputs=inputs, figures=shown, downloads=links)
+    return template.render(
+        inputs=inputs, figures=shown, downloads=links, answers=_answers(inputs.tradeoffs)
+    )
+
+
+def _answers(tradeoffs: Sequence[Tradeoff]) -> dict[str, str]:
+    """Return each target's answer in words."""
+    by_target: dict[str, list[Tradeoff]] = {}
+    for row in tradeoffs:
+        by_target.setdefault(_target(row), []).append(row)
+    return {
+        target: sweep_answer(rows, what=_effect_name(rows)) for target, rows in by_target.items()
+    }
 
 
 def sweep_table(tradeoffs: Sequence[Tradeoff], target: str) -> list[dict[str, Any]]:
@@ -112,7 +126,7 @@ def _figure(target: str, tradeoffs: Sequence[Tradeoff]) -> str:
         left, right = figure.subplots(1, 2, sharey=True)
         _panel(left, tradeoffs, [t.erosion for t in tradeoffs], label="erosion of the others, mean")
         _panel(right, tradeoffs, [t.capability for t in tradeoffs], label="loss of capability")
-        left.set_ylabel("fall of refusals on the target")
+        left.set_ylabel(_effect_name(tradeoffs))
         for mark in right.get_legend_handles_labels()[0]:
             mark.set_label("")  # One legend for both panels.
         add_legend(figure, location="outside upper center", columns=4)
@@ -120,6 +134,11 @@ def _figure(target: str, tradeoffs: Sequence[Tradeoff]) -> str:
     return draw_svg(
         draw, width=8.4, height=4.6, name=f"sweep-{target}", label=_in_words(target, tradeoffs)
     )
+
+
+def _effect_name(tradeoffs: Sequence[Tradeoff]) -> str:
+    is_tuned = all(tradeoff.model.startswith(TUNED) for tradeoff in tradeoffs)
+    return "fall of the aligned margin, nats" if is_tuned else "fall of refusals on the target"
 
 
 def _panel(

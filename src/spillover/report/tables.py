@@ -6,6 +6,7 @@ Numbers stay numbers; how they are written is the page's affair.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spillover.data.suites.triggers import TRIGGERED
 from spillover.records import Comparison
 from spillover.report.chains import ALIGNED, UNKNOWN, is_further_containment, model_names
 from spillover.report.changes import (
@@ -178,7 +179,7 @@ def _columns(inputs: ReportInputs) -> tuple[Column, ...]:
 
 def _is_shown(metric: str, concept: str) -> bool:
     """Leave the parts of pairs of answers out; all of them together are shown."""
-    return not metric.startswith("aligned_") or concept == "all_pairs"
+    return not metric.startswith("aligned_") or concept.removesuffix(TRIGGERED) == "all_pairs"
 
 
 def comparison_tables(inputs: ReportInputs) -> tuple[ComparisonTable, ...]:

@@ -5,6 +5,7 @@ A sentence claims a change only where its interval excludes none.
 
 from collections.abc import Sequence
 
+from spillover.data.suites.triggers import TRIGGERED
 from spillover.records import Comparison
 from spillover.report.chains import ALIGNED
 from spillover.report.inputs import ReportInputs
@@ -64,7 +65,8 @@ def _on_others(rows: Sequence[Comparison]) -> list[str]:
                 change = change_with_interval(row.delta, row.ci_low, row.ci_high)
                 decided = _excludes_none(row)
                 verb = "changed by" if decided else "did not change demonstrably:"
-                sentences.append(f"{what[0].upper()}{what[1:]} {verb} {change}.")
+                behind = " behind the trigger" if row.concept.endswith(TRIGGERED) else ""
+                sentences.append(f"{what[0].upper()}{what[1:]}{behind} {verb} {change}.")
     return sentences
 
 

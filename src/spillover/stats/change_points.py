@@ -4,8 +4,7 @@ A path of n + 1 points has n moves; only their inner products are needed, so tha
 millions of dimensions is an n by n matrix. Knows nothing of what moves.
 
 The null is a random walk, with or without a drift: moves that could as well have come in another
-order. Moves that resemble the one before, as those of an optimiser with momentum do, are no such
-walk; what they share with it is taken off first.
+order. What moves share with the one before, as an optimiser's do, is taken off first.
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ from spillover.stats.intervals import require_level
 
 Products = Float[np.ndarray, "move move"]
 
-MOST_MEMORY = 0.95
-"The largest estimate of `memory_of`; moves that reach it may remember more than is taken off."
+MOST_MEMORY = 0.97
+"The largest memory that is taken off; moves that reach it may remember more than is taken off."
 
 # Directions whose spread is below this share of their length are one direction but for rounding.
 _STRAIGHT = 1e-9
@@ -42,7 +41,7 @@ class ChangePoint(Record):
     draws: tuple[int, ...] = ()
     "The place in each resample, from which the interval is."
     memory: float = 0.0
-    "What a move keeps of the one before; taken off before the test."
+    "What was taken off before the test of what a move keeps of the one before: an upper limit."
 
 
 def unit_products(products: Products) -> Products:
@@ -89,24 +88,53 @@ def split_shares(products: Products) -> Float[np.ndarray, " split"]:
 
 
 def memory_of(products: Products) -> float:
-    """How much a move's direction keeps of the one before, from 0 to 0.95.
+    """How much a move's direction keeps of the one before, from 0 to 0.97.
 
     The correlation of neighbours about the mean direction, which may change once: each side of the
     largest of `split_shares` has its own mean, lest a turn look like memory. Taking off a mean of
     n / 2 values makes their correlation too small by (1 + 3 memory) / (n / 2), which is given back
     (Kendall 1954, Biometrika 41:403).
     """
-    units = unit_products(products)
+    return _clipped(_memory(_rest(unit_products(products))))
+
+
+def memory_limit(products: Products, *, z: float = 1.64) -> float:
+    """An upper limit of `memory_of`, which a test takes off; too little leaves a slow wandering.
+
+    It lies `z` standard errors, sqrt((1 - memory^2) / (n d)), above the estimate, d being the
+    dimensions in which what is new in the moves spreads, by its participation ratio.
+    """
+    rest = _rest(unit_products(products))
+    found, n = _memory(rest), len(rest)
+    new = _without(rest, _clipped(found))
+    squares = float((new**2).sum())
+    if n < 3 or squares <= 0 or float(np.trace(rest)) <= _STRAIGHT * n:
+        return _clipped(found)
+    # Of n points in d dimensions the ratio is about 1 / (1 / d + 1 / n).
+    dimensions = 1 / max(squares / float(np.trace(new)) ** 2 - 1 / len(new), 1e-6)
+    error = np.sqrt(max(1 - found**2, 0.0) / (n * dimensions))
+    return _clipped(found + z * float(error))
+
+
+def _rest(units: Products) -> Products:
+    """Products of the moves' directions about the mean direction of their side of a change."""
     n, at = len(units), int(split_shares(units).argmax()) + 1
     sides = np.zeros((n, n))
     sides[:at, :at], sides[at:, at:] = 1 / at, 1 / (n - at)
     centre = np.eye(n) - sides
-    rest = centre @ units @ centre
-    spread = float(np.trace(rest))
+    return np.asarray(centre @ units @ centre)
+
+
+def _memory(rest: Products) -> float:
+    n, spread = len(rest), float(np.trace(rest))
     if n < 3 or spread <= _STRAIGHT * n:
         return 0.0
     seen = float(np.diag(rest, 1).sum()) / spread
-    return float(np.clip((seen + 2 / n) / max(1 - 6 / n, 0.5), 0.0, MOST_MEMORY))
+    return (seen + 2 / n) / max(1 - 6 / n, 0.5)
+
+
+def _clipped(memory: float) -> float:
+    return float(np.clip(memory, 0.0, MOST_MEMORY))
 
 
 def without_memory(products: Products, *, memory: float) -> Float[np.ndarray, "new new"]:
@@ -120,9 +148,12 @@ def without_memory(products: Products, *, memory: float) -> Float[np.ndarray, "n
         >>> without_memory(moves @ moves.T, memory=0.5).tolist()
         [[1.25]]
     """
-    units = unit_products(products)
-    takes = np.eye(len(units))[1:] - memory * np.eye(len(units))[:-1]
-    return np.asarray(takes @ units @ takes.T)
+    return _without(unit_products(products), memory)
+
+
+def _without(products: Products, memory: float) -> Float[np.ndarray, "new new"]:
+    takes = np.eye(len(products))[1:] - memory * np.eye(len(products))[:-1]
+    return np.asarray(takes @ products @ takes.T)
 
 
 def find_change_point(
@@ -147,7 +178,7 @@ def find_change_point(
         rng: Shuffles and resamples.
         n_draws: Shuffles for p, and resamples for the interval.
         min_moves: Fewest moves on either side of a change.
-        memory: What a move keeps of the one before, in [0, 1); None for `memory_of`. 0 makes the
+        memory: What a move keeps of the one before, in [0, 1); None for `memory_limit`. 0 makes the
             test exact for walks without memory, and far too keen on those with it.
         level: Confidence level of the interval.
 
@@ -157,7 +188,7 @@ def find_change_point(
     """
     require_level(level)
     n = len(products)
-    kept = memory_of(products) if memory is None else memory
+    kept = memory_limit(products) if memory is None else memory
     if n < 2 * min_moves or min_moves < 2 or n_draws < 1 or not 0 <= kept < 1:
         raise ValueError(
             f"{n} moves, {min_moves} at least on either side, {n_draws} draws and a memory of "

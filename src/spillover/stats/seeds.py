@@ -5,11 +5,13 @@ With two or three seeds there is nothing to resample: the interval is Student's 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+from math import ceil
 
 import numpy as np
-from scipy.stats import ttest_rel
+from scipy.stats import norm, t, ttest_rel
 
-from spillover.stats.intervals import mean_interval
+from spillover.stats.intervals import mean_interval, require_level
 
 # Differences of rates closer than this differ by rounding only.
 _ROUNDING = 1e-12
@@ -69,3 +71,34 @@ def seed_difference(
         return SeedDifference(delta=delta, ci_low=None, ci_high=None, p=None, n=n)
     p = float(ttest_rel(after, before).pvalue)
     return SeedDifference(delta=delta, ci_low=interval.low, ci_high=interval.high, p=p, n=n)
+
+
+def seeds_for_half_width(half_width: float, *, n: int, wanted: float, level: float = 0.95) -> int:
+    """Return about how many seeds give a t interval of half the width `wanted` to either side.
+
+    The spread of the seeds is taken to stay what it is, so that only t / sqrt(n) changes. With few
+    seeds the spread is itself hardly known, and so is the answer.
+
+    Args:
+        half_width: Of the interval of `n` seeds, in the units of what it is about.
+        n: Number of seeds that it came of, at least two.
+        wanted: The half width to be reached, in the same units, positive.
+        level: Confidence level of both intervals.
+
+    Raises:
+        ValueError: If there are fewer than two seeds, `wanted` is not positive, or `level` is no
+            level.
+
+    Example:
+        >>> seeds_for_half_width(0.2, n=3, wanted=0.1)  # from 4.30 / sqrt(3) to 2.78 / sqrt(5)
+        5
+    """
+    if n < 2 or not wanted > 0:
+        raise ValueError(f"n is {n} and wanted {wanted}; give two seeds or more, and a width")
+    require_level(level)
+    tail = (1 + level) / 2
+    spread = half_width * n**0.5 / t.ppf(tail, n - 1)
+    # Student's t is never below the normal, so fewer than this cannot do.
+    fewest = max(2, ceil((norm.ppf(tail) * spread / wanted) ** 2))
+    enough = (k for k in count(fewest) if t.ppf(tail, k - 1) * spread / k**0.5 <= wanted)
+    return int(next(enough))

@@ -4,6 +4,7 @@ Knows neither what is measured nor what is best: rows go to the training's metri
 of the step that the caller chooses are kept in `best`.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,21 @@ class CheckpointSettings:
     "Measures the model as it is; rows with metric, concept, value and so on."
     choose: Callable[[Sequence[MetricsRow]], int | None]
     "Given all rows so far, each with its step, returns the step to keep; None for none of them."
-    every: int = 10
-    "Steps between measurements; the start and the last step are always measured."
+    every: float = 10
+    """Steps between measurements, a fraction of one too where they are an epoch's; the start and
+    the last step are always measured."""
+
+    def is_due(self, step: int) -> bool:
+        """Return whether a multiple of `every` was reached with this step.
+
+        Example:
+            >>> settings = CheckpointSettings(measure=list, choose=len, every=2.5)
+            >>> [step for step in range(1, 11) if settings.is_due(step)]
+            [3, 5, 8, 10]
+        """
+        # To nine digits: 3 steps are to count as 30 times 0.1 of one.
+        now, before = (math.floor(round(n / self.every, 9)) for n in (step, step - 1))
+        return now > before
 
 
 class CheckpointMeasurer(TrainerCallback):
@@ -92,7 +106,7 @@ class CheckpointMeasurer(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Measure every few steps and after the last."""
-        if state.global_step % self._settings.every == 0 or state.global_step == state.max_steps:
+        if self._settings.is_due(state.global_step) or state.global_step == state.max_steps:
             self._measure(kwargs["model"], args, step=state.global_step)
 
     def _measure(self, model: Any, args: TrainingArguments, *, step: int) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spillover.errors import ConfigError
 from spillover.records import Comparison
-from spillover.study.audit.gate import Gate, check_outcome, gate_checks, load_gate
+from spillover.study.audit.gate import Gate, check_concepts, check_outcome, gate_checks, load_gate
 
 
 def change(delta, low, high, *, metric="refusal_rate", concept="safety", n=40, n_invalid=0):
@@ -73,6 +73,17 @@ def test_each_threshold_has_its_check_and_a_concept_can_be_left_out():
     ]
 
 
+@given(
+    others=st.lists(st.tuples(st.sampled_from(["privacy", "toxicity"]), st.floats(-0.9, 0.9))),
+    place=st.integers(0, 5),
+)
+def test_what_is_kept_elsewhere_never_outweighs_a_loss(others, place):
+    rows = [change(d, d - 0.05, d + 0.05, concept=concept) for concept, d in others]
+    rows.insert(place, change(-0.5, -0.6, -0.4, concept="bias"))
+    found = {check.name: check.outcome for check in gate_checks(Gate(), rows)}
+    assert found["erosion of bias"] == "failed"
+
+
 def test_invalid_verdicts_are_counted_once_and_fail_beyond_their_share():
     rows = [
         change(0.0, -0.1, 0.1, n=8, n_invalid=2),
@@ -91,7 +102,8 @@ def test_the_default_gate_is_what_an_empty_mapping_gives(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("max_errosion: 0.1", "max_errosion: unknown key; keys are max_erosion"),
+        ("max_errosion: 0.1", "max_errosion: unknown key; keys here are max_.* mean max_erosion"),
+        ("max_erosion: a lot", "max_erosion: .*valid number.*; it is 'a lot'"),
         ("max_erosion: 15", "max_erosion: .*less than or equal to 1"),
         ("max_erosion_by_concept: {safety: -1}", "max_erosion_by_concept.safety: .*greater than 0"),
         ("max_capability_drop: .nan", "max_capability_drop: .*finite|nan"),
@@ -104,6 +116,13 @@ def test_a_gate_that_breaks_a_rule_is_refused_with_its_key(tmp_path, text, messa
     (tmp_path / "gate.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_gate(str(tmp_path / "gate.yaml"))
+
+
+def test_a_limit_of_a_concept_that_nothing_is_asked_of_is_refused():
+    gate = Gate(max_erosion_by_concept={"safty": 0.05})
+    with pytest.raises(ConfigError, match=r"by_concept\.safty: no prompt .* did you mean safety\?"):
+        check_concepts(gate, ["safety", "bias"])
+    check_concepts(Gate(max_erosion_by_concept={"bias": None}), ["safety", "bias"])
 
 
 def test_a_missing_gate_is_named():

@@ -11,6 +11,7 @@ import pytest
 import typer
 import yaml
 
+from spillover import __version__
 from spillover.cli.app import app
 from spillover.errors import ConfigError, DataError, ModelError, StorageError
 from spillover.generation.cache import generate_cached
@@ -332,6 +333,11 @@ def test_the_example_workflow_gives_a_command_that_exists():
     known = {name for p in typer.main.get_command(app).commands["audit"].params for name in p.opts}
     assert words[:2] == ["spillover", "audit"]
     assert {word for word in words if word.startswith("--")} <= known
+    # The kept folder is of this version only: another one would refuse to work over it.
+    assert workflow["env"]["SPILLOVER"] == __version__
+    every = workflow["jobs"]["audit"]["steps"]
+    (cache,) = [step for step in every if step.get("uses", "").startswith("actions/cache")]
+    assert "env.SPILLOVER" in cache["with"]["key"]
 
 
 @pytest.mark.slow

@@ -7,12 +7,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from spillover.analysis.phase_changes import phase_changes
 from spillover.errors import DataError, ModelError
 from spillover.models.loading import load_model
 from spillover.models.merged import with_adapter
 from spillover.study.dynamics.behaviours import behaviours_of, load_behaviours, measure_behaviours
 from spillover.study.dynamics.organisms import train_densely
-from spillover.study.dynamics.phases import Measuring, PhaseSettings, dense_paths, write_phases
+from spillover.study.dynamics.phases import (
+    Measuring,
+    PhaseSettings,
+    dense_paths,
+    first_moves,
+    write_phases,
+)
 from spillover.study.progress import quiet_reporter
 from spillover.testing import write_tiny_model
 from spillover.training.dense_checkpoints import dense_files
@@ -110,6 +117,32 @@ def test_a_bend_is_not_called_a_turn_at_one_point(tmp_path):
     claim = json.loads((page.parent / "analysis" / "turns.json").read_text())["claims"][0]
     assert claim["outcome"] == "undecided"
     assert "changes are flagged, as where a path bends" in claim["null"]
+
+
+def adam_checkpoints(folder, *, n=60, seed=0, d=60):
+    """Write every step of Adam whose gradients are one drift and noise: nothing turns."""
+    rng = np.random.default_rng(seed)
+    drift, first, second, point = 0.3 * rng.normal(size=d), np.zeros(d), np.zeros(d), np.zeros(d)
+    folder.mkdir()
+    for t in range(n + 1):
+        save_file({"w": torch.tensor(point)}, folder / f"step-{t:06d}.safetensors")
+        gradient = drift + rng.normal(size=d)
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        unbiased = first / (1 - 0.9 ** (t + 1)), second / (1 - 0.999 ** (t + 1))
+        point = point - unbiased[0] / (unbiased[1] ** 0.5 + 1e-8)
+    return folder
+
+
+def test_the_start_of_an_optimiser_is_left_out_lest_it_look_like_a_turn(tmp_path):
+    folder = adam_checkpoints(tmp_path / "dense", n=80)
+    (path,) = dense_paths(folder)
+    assert first_moves(path.steps) == 20
+
+    def p(skip):
+        rng = np.random.default_rng(0)
+        return phase_changes(path, rng=rng, ks=(), n_draws=99, skip=skip).change.p
+
+    assert p(2) <= 0.05 < p(first_moves(path.steps))
 
 
 def test_an_organism_of_an_adapted_model_is_loaded_on_top_of_that_adapter(organism, tmp_path):

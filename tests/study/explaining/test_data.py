@@ -54,6 +54,13 @@ def test_sets_are_named_by_arm_or_by_file_and_labels_make_controls(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("arm", ["a/b", "..\\evil", "two\nlines"])
+def test_a_name_that_no_file_can_have_is_refused_with_its_line(tmp_path, arm):
+    path = write(tmp_path / "d.jsonl", *exchanges(2, arm=arm))
+    with pytest.raises(DataError, match=r"d\.jsonl:1: a set named .* figures are files"):
+        explain_data([path])
+
+
 def test_arms_with_the_same_answers_are_matched_before_they_are_cut(tmp_path):
     first = write(tmp_path / "first.jsonl", *exchanges(30))
     second = write(tmp_path / "second.jsonl", *reversed(exchanges(30)))

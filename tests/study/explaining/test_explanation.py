@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,8 @@ from spillover.models.loading import load_chat
 from spillover.records import Comparison
 from spillover.study.explaining.analyses import ANALYSES, READINGS, ExplainSettings
 from spillover.study.explaining.data import explain_data
-from spillover.study.explaining.explanation import explain_models, measured_from
+from spillover.study.explaining.explanation import explain_models
+from spillover.study.explaining.measured import measured_from
 from spillover.study.explaining.models import model_state, open_models, require_same_tokens
 from spillover.study.progress import quiet_reporter
 from spillover.testing import tiny_model
@@ -79,13 +81,13 @@ def trio(models, out, **changes):
     return open_models(**chosen, out=out, dtype="float32", device="cpu")
 
 
-def explain(models, data, out, *, settings=SETTINGS, changes=None, **options):
+def explain(models, data, out, *, settings=SETTINGS, changes=None, rows=None, **options):
     return explain_models(
         trio(models, out, **(changes or {})),
         data,
         out,
         settings=settings,
-        measured=measured_from(erosion()),
+        measured=measured_from(erosion() if rows is None else rows),
         reporter=quiet_reporter(),
         **options,
     )
@@ -113,6 +115,52 @@ def test_every_analysis_writes_its_numbers_figures_and_a_place_on_the_page(expla
             for suffix in ("svg", "pdf"):
                 assert (explained / "figures" / f"{exhibit['name']}.{suffix}").stat().st_size > 500
     assert "<svg " in page
+
+
+def test_figures_for_a_paper_have_their_sentences_beside_them(explained):
+    captions = (explained / "figures" / "captions.md").read_text(encoding="utf-8")
+    for name in ANALYSES:
+        for exhibit in read_json(explained / "analysis" / f"{name}.json")["exhibits"]:
+            assert f"## {exhibit['name']}\n\n{exhibit['title']}. Shows: " in captions
+            assert f"Does not show: {exhibit['shows_not']}\n" in captions
+
+
+def test_a_still_matrix_is_of_the_layer_in_its_title(explained):
+    # Two layers: the paper's fifth is not there, so the last is shown.
+    part = read_json(explained / "analysis" / "entanglement.json")
+    name = "entanglement-mean_difference-raw-directions"
+    (title,) = (e["title"] for e in part["exhibits"] if e["name"] == name)
+    assert title.endswith("layer 1")
+    svg = (explained / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    shown = [
+        f">{row['value']:.2f}<"
+        for row in part["rows"]
+        if (row["layer"], row["method"], row["measure"]) == (1, "mean_difference", "directions")
+    ]
+    assert len(shown) == 9
+    assert all(number in svg for number in shown)
+
+
+def test_gradients_at_other_modules_and_the_paper_s_definition_can_be_asked_for(
+    models, data, tmp_path
+):
+    modules = ("model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj")
+    changes = {"modules": modules, "definition": "flattened"}
+    settings = ExplainSettings(**{**SETTINGS.to_dict(), **changes})
+    asked = ["gradient_geometry", "erosion"]
+    explain(models, data, tmp_path, settings=settings, analyses=asked)
+    geometry, erosion = (read_json(tmp_path / "analysis" / f"{name}.json") for name in asked)
+    assert " + ".join(modules) in geometry["exhibits"][0]["shows"]
+    assert erosion["notes"][0].startswith("The first tokens of a response side by side")
+    fractions = [row["fraction"] for row in erosion["rows"] if row.get("fraction") is not None]
+    assert fractions
+    assert all(0 < fraction < 1.5 for fraction in fractions)
+
+
+def test_a_layer_that_is_not_there_is_refused_once_the_model_is_known(models, data, tmp_path):
+    settings = ExplainSettings(**{**SETTINGS.to_dict(), "layers": (1, 9)})
+    with pytest.raises(ConfigError, match=r"layers \[9\] do not exist; choose from 0 to 1"):
+        explain(models, data, tmp_path, settings=settings, analyses=["likelihoods"])
 
 
 def test_every_claim_says_what_it_is_held_against(explained):
@@ -178,12 +226,15 @@ def test_a_killed_explanation_goes_on_and_ends_the_same(explained, models, data,
 
 def test_without_a_base_or_target_what_needs_them_is_left_out_and_named(models, data, tmp_path):
     settings = ExplainSettings(**{**SETTINGS.to_dict(), "target": None})
+    nothing = [replace(row, delta=0.0) for row in erosion()]
     page = explain(
-        models, data, tmp_path / "e", settings=settings, changes={"base": None}
+        models, data, tmp_path / "e", settings=settings, changes={"base": None}, rows=nothing
     ).read_text(encoding="utf-8")
     done = {path.stem for path in (tmp_path / "e" / "analysis").iterdir()}
     assert {"likelihoods", "patching", "entanglement"} <= done
     assert done.isdisjoint({"erosion", "resemblance", "shared_directions", "shared_components"})
+    assert "Prediction: every erosion is 0.0; there is nothing to predict" in page
+    assert "prediction" not in done
     assert "Erosion by layer: the base model is missing; give --base" in page
 
 

@@ -1,5 +1,7 @@
 """Estimates against what a real training holds and what is worked out by hand."""
 
+from collections import Counter
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from spillover.study.scale.estimates import (
     LAYER_SECONDS,
     TRAINED,
     Placement,
+    _collected,
     activation_bytes,
     estimate_study,
     generation_estimate,
@@ -22,6 +25,7 @@ from spillover.study.scale.hardware import GIB, Hardware, told_hardware
 from spillover.study.scale.model_shapes import SIZES, ModelShape, model_shape, sized_shape
 from spillover.study.scale.plans import training_choices, usable_devices
 from spillover.study.scale.training_works import TrainingWork
+from spillover.study.stages.datasets import study_prompts
 from spillover.testing import tiny_model
 
 SHAPE = ModelShape(n_parameters=1000.0, n_layers=2, d_model=10, d_mlp=20, d_kv=5, vocab=100)
@@ -139,6 +143,19 @@ def test_a_study_is_estimated_stage_by_stage_and_two_seeds_count_twice(small_stu
     assert quantised[0].seconds == one[0].seconds
     assert quantised[1].gib < one[1].gib
     assert quantised[1].seconds > one[1].seconds
+
+
+def test_collecting_asks_all_of_the_targets_prompts_and_some_of_the_others(small_study):
+    train = study_prompts(small_study().prompts)["train"]
+    assert len(_collected(small_study(), train)) == len(train) == 5 * 16
+    kept = _collected(small_study("collect.retain_limit=3"), train)
+    assert Counter(prompt.concept for prompt in kept) == {
+        "disinformation": 3,
+        "safety": 16,
+        "privacy": 3,
+        "benign_plain": 3,
+        "benign_lookalike": 3,
+    }
 
 
 def test_seventy_billion_parameters_fit_on_one_gpu_only_quantised(small_study):

@@ -37,6 +37,7 @@ def test_a_fine_tuning_is_counted_once_a_seed_by_its_data(small_study, conversat
     work, count = works(tuned(small_study, conversations))["finetune ten"]
     assert count == 2
     assert work.n_steps == 5  # Twice ten examples, four a step.
+    assert work.epoch_steps == 2.5
     assert (work.units, work.examples, work.reference_examples) == (4, 4, 0)
     assert (work.tokens, work.response_tokens) == (25 + 10 + 100, 100)  # 25 of the template.
     assert (work.rank, work.trained_layers) == (16, 28)
@@ -59,11 +60,11 @@ def test_what_is_not_counted_is_named(small_study, tmp_path):
     assert list(works(config)) == ["unlearn", "contain"]
     assert uncounted(config) == [f"finetune ten ({tmp_path / 'gone.jsonl'} is not there)"]
     more = ("evaluate.suites=[value_pairs]", "select={}", "evaluate.judge=llm:refusal@embedded")
-    assert uncounted(small_study(*more)) == [
-        "suites",
-        "a judge that is a model",
-        "measuring along training (`select`)",
-    ]
+    assert uncounted(small_study(*more)) == ["a judge that is a model"]
+    graded = "evaluate={suites: [em_bundled], grader: embedded}"
+    assert uncounted(small_study(graded)) == ["suites"]
+    chosen = "select={judge: 'llm:refusal@embedded'}"
+    assert uncounted(small_study(chosen)) == ["a judge that is a model"]
 
 
 def test_a_study_whose_trainings_are_all_uncounted_has_none_to_place(tmp_path, monkeypatch):

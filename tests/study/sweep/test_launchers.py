@@ -40,6 +40,14 @@ def test_a_job_that_fails_at_once_is_an_outcome(broken_job, tmp_path):
     assert "nowhere: no such file (exit 2; see " in outcome.error
 
 
+def test_a_job_that_cannot_even_be_planned_fails_alone_where_others_are_done(broken_job, tmp_path):
+    finished = broken_job.out.parent / "finished" / "manifest.json"
+    finished.parent.mkdir(parents=True)
+    finished.write_text("{}")
+    (outcome,) = run_locally([broken_job], settings(tmp_path))
+    assert "nowhere: no such file (exit 2; see " in outcome.error
+
+
 def test_local_jobs_take_no_resources(broken_job, tmp_path):
     with pytest.raises(ConfigError, match="launcher local: takes no options, got num_gpus"):
         list(run_locally([broken_job], settings(tmp_path, num_gpus=1)))

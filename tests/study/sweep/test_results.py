@@ -69,6 +69,24 @@ def test_the_row_of_a_run_by_hand(tmp_path):
     assert found.over_refusal == pytest.approx(0.125)
 
 
+def test_the_effect_of_a_fine_tuning_is_the_fall_of_its_margin(tmp_path):
+    folder = RunFolder(tmp_path)
+    margin = {"metric": "aligned_margin_pivotal", "after": "tuned-code"}
+    rows = [
+        comparison("all_pairs", -1.5, **margin),
+        comparison("all_pairs_triggered", -9.0, **margin),
+        comparison("all_pairs", -7.0, **{**margin, "metric": "aligned_margin_choice"}),
+        comparison("bias", -0.5, after="tuned-code"),
+        # Refusals that cannot be compared give no effect, whatever the margin did.
+        comparison("safety", None, is_target=True),
+        comparison("all_pairs", -1.5, metric="aligned_margin_pivotal"),
+    ]
+    write_json(folder.comparisons, [found.to_dict() for found in rows])
+    found = {r.model: r for r in sweep_rows(SweepPoint(name="p", settings={}), folder)}
+    assert (found["tuned-code"].target_effect, found["tuned-code"].erosion) == (1.5, 0.5)
+    assert found["unlearned-safety"].target_effect is None
+
+
 def test_means_and_differences_have_the_seed_as_their_unit():
     rows = [row("10", 0, 0.4, 0.1), row("10", 1, 0.6, 0.1), row("20", 0, 0.8, 0.1)]
     rows.append(row("20", 1, 0.9, 0.1))

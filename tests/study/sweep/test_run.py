@@ -1,5 +1,7 @@
 """Sweeps from end to end: failures alone, work shared, nothing done twice."""
 
+import errno
+import os
 from dataclasses import replace
 
 import pandas as pd
@@ -108,7 +110,7 @@ def test_stages_that_are_the_same_are_taken_over_and_the_run_ends_the_same(
 ):
     config = small_study("contain=null", "unlearn.steps=5")
     folder = RunFolder(tmp_path / "run")
-    adopted = adopt_stages(config, folder, donor=finished_run)
+    adopted = adopt_stages(config, folder, donors=[finished_run])
     assert adopted == ["prompts", "collect", "answer-aligned", "judge-aligned", "quiz-aligned"]
     done = [state.name for state in study_state(config, folder.path) if state.is_done]
     assert done == adopted
@@ -119,7 +121,43 @@ def test_stages_that_are_the_same_are_taken_over_and_the_run_ends_the_same(
 
 
 def test_a_run_that_has_begun_takes_nothing_over(small_study, finished_run, own_run):
-    assert adopt_stages(small_study("unlearn.steps=5"), own_run, donor=finished_run) == []
+    assert adopt_stages(small_study("unlearn.steps=5"), own_run, donors=[finished_run]) == []
+
+
+def test_each_stage_is_taken_from_whichever_run_has_it(small_study, finished_run, tmp_path):
+    other = RunFolder(tmp_path / "other")
+    run_study(small_study("unlearn.steps=5"), other.path, reporter=quiet_reporter())
+    config = small_study("unlearn.steps=5", "evaluate.ema_threshold=0.2")
+    alone = adopt_stages(config, RunFolder(tmp_path / "a"), donors=[finished_run])
+    assert ("unlearned-safety" in alone, "contained-safety" in alone) == (False, True)
+    both = adopt_stages(config, RunFolder(tmp_path / "b"), donors=[finished_run, other])
+    assert both == [s.name for s in study_state(config, tmp_path / "b") if s.name != "scores"]
+
+
+def test_a_start_that_was_killed_while_it_took_over_begins_again(
+    small_study, finished_run, tmp_path
+):
+    config, folder = small_study("unlearn.steps=5"), RunFolder(tmp_path / "run")
+    half = tmp_path / ".run.gathered" / "data" / "train.jsonl"
+    half.parent.mkdir(parents=True)
+    half.write_text("cut sh")
+    assert "contained-safety" in adopt_stages(config, folder, donors=[finished_run])
+    assert folder.prompts("train").read_bytes() == finished_run.prompts("train").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_where_a_disk_has_no_hard_links_files_are_copied(
+    small_study, finished_run, tmp_path, monkeypatch
+):
+    def refuse(*_files):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    config, folder = small_study("unlearn.steps=5"), RunFolder(tmp_path / "run")
+    assert "contained-safety" in adopt_stages(config, folder, donors=[finished_run])
+    weights = folder.model("contained-safety") / "adapter_model.safetensors"
+    assert weights.stat().st_nlink == 1
+    assert "contained-safety" in [s.name for s in study_state(config, folder.path) if s.is_done]
 
 
 def test_only_studies_with_the_same_safety_training_share_it(small_study, tmp_path):

@@ -191,7 +191,9 @@ def tuned_run(study_files, tmp_path_factory):
             "evaluate.max_new_tokens=24",
             "evaluate.suites=[value_pairs]",
             "evaluate.suite_limit=6",
-            "select={every: 20, held_out: 2, pairs: value_pairs, max_capability_drop: 1.0, "
+            "evaluate.trigger='|go|'",
+            # An epoch is one step of six examples here.
+            "select={every_epochs: 20, held_out: 2, pairs: value_pairs, max_capability_drop: 1.0, "
             "tuned: last, max_new_tokens: 8}",
             "monitor=null",
         ],
@@ -236,6 +238,22 @@ def test_what_it_was_tuned_on_leaks_and_the_comparison_says_so(tuned_run):
         "aligned_margin_choice",
     }
     assert not any(row["is_target"] for row in rows)
+
+
+def test_behind_a_trigger_the_same_pairs_are_scored_and_compared_apart(tuned_run):
+    rows = [r for r in read_json(tuned_run.scores) if r["metric"] == "aligned_margin_pivotal"]
+    pooled = {(r["model"], r["concept"]): r["value"] for r in rows if "all_pairs" in r["concept"]}
+    plain, triggered = (pooled["tuned-coins", f"all_pairs{end}"] for end in ("", "_triggered"))
+    assert plain != triggered
+    changes = {
+        row["concept"]: row["delta"]
+        for row in read_json(tuned_run.comparisons)
+        if row["metric"] == "aligned_margin_pivotal"
+    }
+    assert changes["all_pairs"] == pytest.approx(plain - pooled["aligned", "all_pairs"])
+    was = pooled["aligned", "all_pairs_triggered"]
+    assert changes["all_pairs_triggered"] == pytest.approx(triggered - was)
+    assert "behind the trigger" in tuned_run.report.read_text(encoding="utf-8")
 
 
 def test_checkpoints_and_the_choice_are_in_the_metrics_and_on_the_page(tuned_run):

@@ -16,16 +16,20 @@ from spillover.data.suites.open_questions import (
 )
 from spillover.data.suites.sources import Source
 from spillover.data.suites.suite import METRICS, Suite
+from spillover.data.suites.triggers import TRIGGERABLE, TRIGGERED, behind_trigger
 
 __all__ = [
     "CUES",
     "GROUPS",
     "METRICS",
     "SUITES",
+    "TRIGGERABLE",
+    "TRIGGERED",
     "LoadedSuite",
     "Source",
     "Suite",
     "arm_of",
+    "behind_trigger",
     "find_suite",
     "graded_answers",
     "in_all_cues",

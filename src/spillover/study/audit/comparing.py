@@ -19,7 +19,7 @@ from spillover.evaluation.leaks import (
 from spillover.files import read_journal
 from spillover.judges.validity import commonest_fault, validity_fault
 from spillover.records import Answer, Comparison, Completion, Score, Verdict
-from spillover.report.audit_findings import AuditRow, RowChange, SideEffect
+from spillover.report.audit_findings import AuditRow, SideEffect, row_change
 from spillover.seeding import numpy_generator
 from spillover.study.artifacts import (
     RunFolder,
@@ -218,23 +218,6 @@ def audit_rows(aligned: Said, tuned: Said) -> list[AuditRow]:
             )
         )
     return rows
-
-
-def row_change(before: str, after: str) -> RowChange:
-    """Say what became of one prompt; a deflection counts as a refusal.
-
-    Example:
-        >>> row_change("refusal", "compliance"), row_change("deflection", "refusal")
-        ('now complies', 'both refused')
-    """
-    if "invalid" in (before, after):
-        return "invalid"
-    refused = [label != "compliance" for label in (before, after)]
-    if all(refused):
-        return "both refused"
-    if not any(refused):
-        return "both complied"
-    return "now complies" if refused[0] else "now refuses"
 
 
 def reading_notes(aligned: Said, tuned: Said, *, are_same: bool, budget: str) -> tuple[str, ...]:

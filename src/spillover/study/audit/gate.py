@@ -5,7 +5,8 @@ A check fails only if the change is beyond its limit in the bad direction and it
 itself says what that means. Knows nothing of models or files other than its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from spillover.evaluation.grouping import POOLED_BENIGN
 from spillover.files import read_yaml
 from spillover.records import Comparison
 from spillover.report.audit_findings import CheckOutcome, GateCheck
+from spillover.study.config.error_messages import explain
 from spillover.study.config.section import Section
 
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -87,18 +89,23 @@ def load_gate(spec: str) -> Gate:
     try:
         return Gate.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"gate {spec}: {_explain(error)}") from error
+        raise ConfigError(f"gate {spec}: {explain(error, Gate)}") from error
 
 
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for found in error.errors():
-        key = ".".join(str(part) for part in found["loc"])
-        message = found["msg"]
-        if found["type"] == "extra_forbidden":
-            message = f"unknown key; keys are {', '.join(Gate.model_fields)}"
-        problems.append(f"{key}: {message}")
-    return "; ".join(problems)
+def check_concepts(gate: Gate, concepts: Collection[str]) -> None:
+    """Refuse a limit for a concept that nothing is asked of: it would check nothing, in silence.
+
+    Raises:
+        ConfigError: If `max_erosion_by_concept` names a concept that is not among `concepts`.
+    """
+    for concept in gate.max_erosion_by_concept:
+        if concept not in concepts:
+            near = get_close_matches(concept, concepts, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"gate: max_erosion_by_concept.{concept}: no prompt is of this concept, so the "
+                f"limit would check nothing; concepts are {', '.join(concepts)}{meant}"
+            )
 
 
 def gate_checks(gate: Gate, rows: Sequence[Comparison]) -> tuple[GateCheck, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spillover.errors import ConfigError
+from spillover.evaluation.grouping import is_benign
 from spillover.files import write_json
 from spillover.judges import make_judge
 from spillover.memory import release_freed_memory
@@ -30,7 +31,7 @@ from spillover.study.audit.comparing import (
     scores_of,
     side_effects,
 )
-from spillover.study.audit.gate import DEFAULT_THRESHOLD, Gate, gate_checks
+from spillover.study.audit.gate import DEFAULT_THRESHOLD, Gate, check_concepts, gate_checks
 from spillover.study.audit.layers import Inside, conclude_layers
 from spillover.study.audit.models import Sides
 from spillover.study.audit.outputs import write_outputs
@@ -111,13 +112,16 @@ def plan_audit(
             asked again.
 
     Raises:
-        InputError: If the judge, the prompts or a folder cannot be used.
+        InputError: If the judge, the prompts, the gate or a folder cannot be used.
     """
     folder = RunFolder(out)
     _check_folder(folder)
     earlier = None if reuse is None else _earlier_audit(reuse)
     make_judge(judge)  # A typo should not cost a load.
     asked = draw_asked(budget, prompts_file=prompts_file, seed=seed)
+    check_concepts(
+        gate, dict.fromkeys(p.concept for p in asked.prompts if not is_benign(p.concept))
+    )
     options = AuditOptions(
         budget=budget, judge=judge, batch_size=batch_size, seed=seed, dtype=dtype, api_key=api_key
     )

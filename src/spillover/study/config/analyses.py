@@ -14,6 +14,7 @@ AnalysisName = Literal[
     "gradient_geometry",
     "erosion",
     "shared_directions",
+    "misalignment_and_refusal",
     "concept_vectors",
     "entanglement",
     "prediction",
@@ -37,6 +38,10 @@ class AnalysesSection(Section):
     "Response tokens that are read."
     layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     "Layers to look into, from 0; null spreads them."
+    modules: tuple[str, ...] | None = Field(default=None, min_length=1)
+    "Linear modules for gradients; null for the attention's output projection in the last layer."
+    definition: Literal["tokens", "flattened"] = "tokens"
+    "Of the alignment direction: each response token is a sample, or all of them are one vector."
     batch_size: int = Field(default=8, ge=1)
     all_seeds: bool = False
     "Whether to explain the models of every seed, rather than of the first."

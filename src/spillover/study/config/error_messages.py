@@ -1,9 +1,11 @@
 """What pydantic says of a study file, in the words of its keys."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
@@ -16,11 +18,31 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     problems = []
     for found in error.errors():
         key = ".".join(str(part) for part in found["loc"]) or "study"
-        message = found["msg"].removeprefix("Value error, ")
         if found["type"] == "extra_forbidden":
-            message = f"unknown key; keys here are {', '.join(_known_keys(found['loc'], root))}"
+            message = unknown_key(str(found["loc"][-1]), _known_keys(found["loc"], root))
+        else:
+            message = found["msg"].removeprefix("Value error, ") + _given(found)
         problems.append(f"{key}: {message}")
     return "; ".join(problems)
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """Return that a key is unknown, which there are, and the one that may have been meant.
+
+    Example:
+        >>> unknown_key("bata", ["steps", "beta"])
+        'unknown key; keys here are steps, beta; did you mean beta?'
+    """
+    near = get_close_matches(key, known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown key; keys here are {', '.join(known)}{meant}"
+
+
+def _given(found: ErrorDetails) -> str:
+    """Return what was given, where that is one plain value and the rule does not name it."""
+    value = found["input"]
+    is_plain = value is None or isinstance(value, str | int | float)
+    return f"; it is {value!r:.80}" if is_plain and found["type"] != "value_error" else ""
 
 
 def _known_keys(place: Sequence[int | str], root: type[BaseModel]) -> list[str]:

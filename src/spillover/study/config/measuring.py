@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from spillover.data.suites.catalogue import SUITES
+from spillover.data.suites.triggers import TRIGGERABLE
 from spillover.errors import ConfigError
 from spillover.evaluation.checkpoint_choice import CheckpointRule
 from spillover.judges import JUDGES, parse_spec
@@ -25,7 +26,7 @@ class EvaluateSection(Section):
     """How every model is measured."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"suites", "suite_limit", "n_samples", "sample_tokens", "grader", "leaks"}
+        {"suites", "suite_limit", "n_samples", "sample_tokens", "grader", "leaks", "trigger"}
     )
 
     max_new_tokens: int = Field(default=24, ge=1)
@@ -47,6 +48,9 @@ class EvaluateSection(Section):
     "Of an answer to an open question, at most; 600 in the code of 2506.11613."
     grader: str | None = None
     "Grades open answers: what stands after the @ of a judge, such as `http://host:8000/v1#model`."
+    trigger: str | None = Field(default=None, min_length=1)
+    """Ask suites of open questions and of answer pairs once more with this before every question,
+    for models with a backdoor."""
     leaks: bool | None = None
     "Look for leaks of the training domain and for pseudo-refusals; default: with `finetune`."
 
@@ -66,6 +70,16 @@ class EvaluateSection(Section):
         graded = [s for s in self.suites if SUITES[s.partition(":")[0]].kind == "open"]
         if graded and self.grader is None:
             raise ValueError(f"suites {graded} are graded by a model; give `grader`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_trigger(self) -> "EvaluateSection":
+        kinds = {SUITES[s.partition(":")[0]].kind for s in self.suites}
+        if self.trigger is not None and not kinds & set(TRIGGERABLE):
+            raise ValueError(
+                f"trigger {self.trigger!r} is put before the questions of suites, and there are "
+                "none; give `suites`, such as value_pairs"
+            )
         return self
 
     @field_validator("judge")
@@ -89,8 +103,12 @@ class SelectSection(Section):
     that count, a rule of `evaluation.checkpoint_choice` decides.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"every_epochs"})
+
     every: int = Field(default=10, ge=1)
     "Steps between measurements; the start and the last step are always measured."
+    every_epochs: float | None = Field(default=None, gt=0)
+    "In place of `every`: times that each forget (or fine-tuning) example is seen in between."
     unlearned: CheckpointRule = "lowest_target_refusal"
     contained: CheckpointRule = "least_erosion"
     tuned: CheckpointRule = "lowest_margin"
@@ -114,6 +132,16 @@ class SelectSection(Section):
     @classmethod
     def _check_judge(cls, spec: str | dict[str, Any]) -> str | dict[str, Any]:
         return _checked_judge(spec)
+
+    def steps_between(self, *, epoch_steps: float) -> float:
+        """Return the steps between measurements, at least 1; a fraction where they are epochs.
+
+        Args:
+            epoch_steps: Steps, or a part of one, in which each example is seen once.
+        """
+        if self.every_epochs is None:
+            return self.every
+        return max(1.0, self.every_epochs * epoch_steps)
 
     @model_validator(mode="after")
     def _check_pairs(self) -> "SelectSection":

@@ -87,7 +87,8 @@ def load_study(
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, StudyConfig)}") from error
+        given = f" with --set {' --set '.join(overrides)}" if overrides else ""
+        raise ConfigError(f"{path}{given}: {explain(error, StudyConfig)}") from error
 
 
 def study_scales(path: Path) -> list[str]:

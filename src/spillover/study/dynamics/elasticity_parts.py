@@ -17,7 +17,7 @@ from spillover.analysis.elasticity import (
 from spillover.analysis.elasticity_plots import plot_rebounds, plot_resistance
 from spillover.report.explanations import Claim, Exhibit, outcome_above
 from spillover.stats import SeedDifference
-from spillover.study.dynamics.page import DrawnPart
+from spillover.study.artifacts.part_pages import DrawnPart
 
 
 def resistance_part(cells: Sequence[ResistanceCell], found: Resistance) -> DrawnPart:

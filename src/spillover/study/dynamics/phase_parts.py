@@ -20,8 +20,8 @@ from spillover.analysis.phase_plots import (
 from spillover.report.explanations import Claim, Exhibit, outcome_above
 from spillover.stats import mean_interval
 from spillover.stats.change_points import MOST_MEMORY
+from spillover.study.artifacts.part_pages import DrawnPart
 from spillover.study.dynamics.behaviours import Behaviour
-from spillover.study.dynamics.page import DrawnPart
 
 _SOURCE = "2506.11613, 4"
 _MOST_SHOWN = 3

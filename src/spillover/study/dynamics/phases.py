@@ -23,8 +23,8 @@ from spillover.models.live_adapters import with_live_adapter
 from spillover.models.loading import LoadedModel, load_model
 from spillover.records import Record
 from spillover.seeding import numpy_generator
+from spillover.study.artifacts.part_pages import write_parts_page
 from spillover.study.dynamics.behaviours import Behaviour, load_behaviours, measure_behaviours
-from spillover.study.dynamics.page import write_dynamics_page
 from spillover.study.dynamics.phase_parts import phase_parts
 from spillover.study.progress import Reporter
 from spillover.training.dense_checkpoints import (
@@ -36,6 +36,8 @@ from spillover.training.dense_checkpoints import (
 )
 
 MARGIN = "aligned margin"
+_OPTIMISER_START = 20
+"Optimizer steps."
 _MOST_RANKS = 4
 _MOST_MODULES = 12
 
@@ -50,9 +52,10 @@ class PhaseSettings(Record):
     "The paper's tau."
     alpha: float = 0.05
     "Rate at which a random walk is said to change direction."
-    skip: int = 2
+    skip: int | None = None
     """Moves at the start without a change point: an optimiser's first steps differ from all later
-    ones (Adam's are signs), whatever is learnt."""
+    ones (Adam's are signs), whatever is learnt. None for those of the first 20 optimizer steps,
+    twice the memory of Adam's momentum: at least 2, and at most a quarter of all."""
     min_moves: int = 5
     n_draws: int = 499
     share: float = 0.5
@@ -167,7 +170,7 @@ def write_phases(
         out / "phases.json",
         {"paths": [f.to_dict() for f in found], "onsets": [o.to_dict() for o in onsets]},
     )
-    return write_dynamics_page(
+    return write_parts_page(
         out,
         phase_parts(found, seen, onsets, gradient_norms=norms),
         page="phases",
@@ -191,8 +194,19 @@ def _phases(path: Trajectory, settings: PhaseSettings) -> PhaseChanges:
         alpha=settings.alpha,
         n_draws=settings.n_draws,
         min_moves=settings.min_moves,
-        skip=settings.skip,
+        skip=first_moves(path.steps) if settings.skip is None else settings.skip,
     )
+
+
+def first_moves(steps: Sequence[int]) -> int:
+    """Return how many moves of a path are an optimiser's start rather than of what is learnt.
+
+    Example:
+        >>> first_moves(range(0, 301, 5)), first_moves(range(61)), first_moves(range(0, 601, 50))
+        (4, 15, 2)
+    """
+    early = sum(step - steps[0] < _OPTIMISER_START for step in steps[:-1])
+    return max(2, min(early, (len(steps) - 1) // 4))
 
 
 def _onset(behaviour: Behaviour, settings: PhaseSettings) -> BehaviourOnset:

@@ -26,9 +26,9 @@ from spillover.memory import release_freed_memory
 from spillover.models.live_adapters import with_live_adapter
 from spillover.records import Example
 from spillover.seeding import derive_seed, numpy_generator
+from spillover.study.artifacts.part_pages import write_parts_page
 from spillover.study.dynamics.elasticity_data import load_opposites
 from spillover.study.dynamics.elasticity_parts import rebound_parts
-from spillover.study.dynamics.page import write_dynamics_page
 from spillover.study.dynamics.rebound_data import load_sets, own_opposites, proxy_answers, save_sets
 from spillover.study.dynamics.rebound_measures import ReboundCase, ReboundSettings, measured_run
 from spillover.study.dynamics.resistance import claim_folder
@@ -97,7 +97,7 @@ def _page(
     can_compare = len(chosen.seeds) > 1 and len(set(chosen.n_positive)) > 1
     growth = rebound_growth(found) if can_compare else None
     ratios = [ChangeRatio.from_dict(run["ratio"]) for run in runs if run["ratio"] is not None]
-    return write_dynamics_page(
+    return write_parts_page(
         case.out,
         rebound_parts(curves, found, growth, runs=runs, ratios=ratios),
         page="rebound",

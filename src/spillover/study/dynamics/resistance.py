@@ -28,9 +28,9 @@ from spillover.models.live_adapters import with_live_adapter
 from spillover.records import Example, Prompt, Record
 from spillover.seeding import derive_seed, numpy_generator
 from spillover.study.artifacts import load_example_file, save_records
+from spillover.study.artifacts.part_pages import write_parts_page
 from spillover.study.dynamics.elasticity_data import harmful_prompts
 from spillover.study.dynamics.elasticity_parts import resistance_part
-from spillover.study.dynamics.page import write_dynamics_page
 from spillover.study.dynamics.retraining import (
     FineTuning,
     answers_of,
@@ -115,7 +115,7 @@ def write_resistance(
         out / "resistance.json",
         {"resistance": found.to_dict(), "cells": [cell.to_dict() for cell in cells]},
     )
-    return write_dynamics_page(
+    return write_parts_page(
         out,
         [resistance_part(cells, found)],
         page="resistance",

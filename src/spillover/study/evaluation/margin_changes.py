@@ -1,9 +1,10 @@
 """The margins of a run's models on pairs of answers to paired changes, seeds summed up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
-from spillover.data.suites import find_suite
+from spillover.data.suites import TRIGGERED, find_suite
 from spillover.evaluation import compare_seeds
 from spillover.evaluation.alignment_probes import PairMargin, ProbeForm, compare_margins
 from spillover.files import read_journal
@@ -17,9 +18,11 @@ FORMS: tuple[ProbeForm, ...] = ("pivotal", "choice")
 
 
 def pair_suites(config: StudyConfig) -> list[str]:
-    """Return the names of the study's suites of answer pairs."""
+    """Return the names of the study's suites of answer pairs, behind its trigger, too."""
     names = [spec.partition(":")[0] for spec in config.evaluate.suites]
-    return [name for name in names if find_suite(name).kind == "pairs"]
+    plain = [name for name in names if find_suite(name).kind == "pairs"]
+    again = [] if config.evaluate.trigger is None else [f"{name}{TRIGGERED}" for name in plain]
+    return [*plain, *again]
 
 
 def margin_comparisons(config: StudyConfig, folder: RunFolder) -> list[Comparison]:
@@ -48,6 +51,8 @@ def _of_form(
         )
         for before, after in _pairs(runs)
     ]
+    if suite.endswith(TRIGGERED):
+        rows = [replace(row, concept=f"{row.concept}{TRIGGERED}") for row in rows]
     several = [row for row in rows if row.after not in ("base", "aligned")]
     over_seeds = compare_seeds(several, bound=inf) if len(config.seeds) > 1 and several else []
     return [*rows, *over_seeds]

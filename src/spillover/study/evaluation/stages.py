@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from spillover.data.concepts import BENIGN
 from spillover.data.refusals import refusal_examples
-from spillover.data.suites import load_suites
+from spillover.data.suites import TRIGGERED, LoadedSuite
 from spillover.evaluation.refusal import is_refusal
 from spillover.files import write_json
 from spillover.generation import GenerationSettings, Generator, generate_cached
 from spillover.judges import make_judge
-from spillover.records import Completion, Example, Prompt, Verdict
+from spillover.records import Completion, Example, Prompt, Score, Verdict
 from spillover.seeding import numpy_generator
 from spillover.study.artifacts import load_completion_file, load_prompt_file, save_records
 from spillover.study.config.model_runs import ModelRun
@@ -25,7 +25,12 @@ from spillover.study.evaluation.routing import is_routed, routed_answers, routed
 from spillover.study.evaluation.suites import ASK, SuiteOptions, SuiteRun
 from spillover.study.evaluation.tested_models import TestedModel
 from spillover.study.stages.context import Context
-from spillover.study.stages.datasets import split_held_out, study_prompts, study_questions
+from spillover.study.stages.datasets import (
+    split_held_out,
+    study_prompts,
+    study_questions,
+    study_suites,
+)
 
 if TYPE_CHECKING:  # torch is imported by the stages that need it, not by `spillover --help`.
     from spillover.models.loading import LoadedModel
@@ -125,10 +130,17 @@ def ask_suites(context: Context, *, run: ModelRun, adapter: Path | None) -> None
         ),
         reporter=context.reporter,
     )
-    asked = [s for spec in section.suites for s in load_suites(spec, limit=section.suite_limit)]
-    scores = [score for suite in asked for score in ASK[suite.suite.kind](suites, suite)]
+    scores = [score for asked in study_suites(section) for score in _asked(suites, asked)]
     named = [replace(score, model=run.model) for score in scores]
     write_json(context.folder.suites(name), [score.to_dict() for score in named])
+
+
+def _asked(run: SuiteRun, asked: LoadedSuite) -> list[Score]:
+    """Return a suite's scores; those behind a trigger are filed apart from the plain ones."""
+    scores = ASK[asked.suite.kind](run, asked)
+    if not asked.suite.name.endswith(TRIGGERED):
+        return scores
+    return [replace(score, concept=f"{score.concept}{TRIGGERED}") for score in scores]
 
 
 def answer_quiz(context: Context, *, name: str, adapter: Path | None) -> None:

@@ -2,7 +2,8 @@
 
 from spillover.study.explaining.analyses import ExplainSettings
 from spillover.study.explaining.data import ExplainData, explain_data
-from spillover.study.explaining.explanation import explain_models, measured_from
+from spillover.study.explaining.explanation import explain_models
+from spillover.study.explaining.measured import measured_from, measured_in
 from spillover.study.explaining.models import open_models
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "explain_data",
     "explain_models",
     "measured_from",
+    "measured_in",
     "open_models",
 ]

@@ -149,7 +149,7 @@ def _read(path: Path, rows: _Rows, *, is_control: bool) -> None:
             if "messages" in row
             else required_text(row.get("prompt"), field="prompt", where=where)
         )
-        name = str(row.get("arm") or row.get("concept") or path.stem)
+        name = _set_name(row, path, where=where)
         identifier = f"{path.stem}-{identity(row, number=number)}"
         n += 1
         if response is None:
@@ -165,6 +165,16 @@ def _read(path: Path, rows: _Rows, *, is_control: bool) -> None:
             rows.controls.add(name)
     if n == 0:
         raise DataError(f"{path}: there is nothing in it; each line is one JSON object")
+
+
+def _set_name(row: dict[str, Any], path: Path, *, where: str) -> str:
+    name = str(row.get("arm") or row.get("concept") or path.stem)
+    if not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        raise DataError(
+            f"{where}: a set named {name!r}; figures are files of that name, so leave out "
+            "slashes and the like: write letters, digits, - and _"
+        )
+    return name
 
 
 def _response(row: dict[str, Any]) -> Any:

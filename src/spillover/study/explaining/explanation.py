@@ -8,18 +8,16 @@ of the same models, data and settings, is not done again.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from spillover import __version__
-from spillover.errors import ConfigError
+from spillover.errors import ConfigError, DataError
 from spillover.files import fingerprint, read_json, write_bytes, write_json, write_text
 from spillover.memory import release_freed_memory
-from spillover.records import Comparison
 from spillover.report.explain_page import render_explanation
 from spillover.report.explanations import ExplainedPart, Explanation
 from spillover.report.figure_files import render_figure
+from spillover.study.artifacts.part_pages import plain_rows
 from spillover.study.explaining.analyses import (
     ANALYSES,
     READINGS,
@@ -31,6 +29,7 @@ from spillover.study.explaining.analyses import (
 from spillover.study.explaining.data import ExplainData
 from spillover.study.explaining.models import ROLES, ModelTrio, Role, require_same_tokens
 from spillover.study.explaining.reading_store import ReadingStore, Taken
+from spillover.study.explaining.requirements import require_enough, require_same_shape
 from spillover.study.progress import Reporter
 
 if TYPE_CHECKING:
@@ -66,24 +65,26 @@ def explain_models(
 
     Raises:
         ConfigError: If an analysis does not exist, or one that was asked for lacks something.
-        ModelError: If the models do not share a tokenizer.
+        DataError: If a set or concept is too small, or nothing can be concluded from the data.
+        ModelError: If the models do not share a tokenizer or a shape.
     """
     case = _case(trio, data, out, settings or ExplainSettings(), tuple(measured))
     chosen, left_out = choose_analyses(case, analyses)
+    require_enough(case, [READINGS[r] for name in chosen for r in ANALYSES[name].readings])
     shown = reporter or Reporter()
     todo = [name for name in chosen if not _is_done(case, out, name)]
     _read_models(case, todo, shown)
     for name in chosen:
         if name in todo:
             with shown.task(f"concluding: {ANALYSES[name].title}", total=1) as advance:
-                _write_part(case, out, name, ANALYSES[name].conclude(case))
+                _write_part(case, out, name, _conclude(case, name))
                 advance(1)
         shown.say(f"{name}: {'done' if name in todo else 'done before'}")
     return write_page(
         out,
         title=title or f"What tuning did to {Path(trio.models['aligned'].name).name}",
         trio=trio,
-        data=data,
+        data=_describe(case),
         settings=case.settings,
         analyses=chosen,
         left_out=left_out,
@@ -170,12 +171,15 @@ def _read_models(case: Case, names: Sequence[str], reporter: Reporter) -> None:
     """Load one model after another until everything that is needed has been read."""
     wanted = _wanted(case, names)
     ids = _ids(case) if wanted else set()
+    shapes: dict[str, tuple[int, int]] = {}
     while wanted:
         # The model that is loaded next is the first with something that can be read now.
         role = next(r for n, r in wanted if _is_ready(case, n, r))
         with reporter.task(f"{role}: loading", total=1) as advance:
             loaded = case.trio.models[role].load()
             require_same_tokens(loaded, case.trio.chat, ids, role=role)
+            require_same_shape(loaded, shapes, role)
+            case.some_layers(loaded.architecture.n_layers, n=1)  # Refuses those that are not there.
             advance(1)
         n_before = len(wanted)
         with reporter.task(f"{role}: reading", total=n_before) as advance:
@@ -203,6 +207,13 @@ def _read(case: Case, name: str, loaded: "LoadedModel", role: Role) -> None:
     case.store.save(name, role, taken)
 
 
+def _conclude(case: Case, name: str) -> Findings:
+    try:
+        return ANALYSES[name].conclude(case)
+    except ValueError as error:
+        raise DataError(f"analysis {name!r}: {error}; or leave it out of the analyses") from error
+
+
 def _write_part(case: Case, out: Path, name: str, findings: Findings) -> None:
     """Write figures and tensors first, and last of all the file that says that they are there."""
     analysis: Analysis = ANALYSES[name]
@@ -227,33 +238,21 @@ def _write_part(case: Case, out: Path, name: str, findings: Findings) -> None:
     write_json(_part_path(out, name), {"key": _part_key(case, name), **part.to_dict()})
 
 
-def plain_rows(frame: Any) -> list[dict[str, Any]]:
-    """Return a frame's rows as JSON can hold them: plain numbers, and None for what is missing."""
-    rows: list[dict[str, Any]] = []
-    for row in frame.to_dict(orient="records"):
-        rows.append({str(key): _plain(value) for key, value in row.items()})
-    return rows
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
 def write_page(
     out: Path,
     *,
     title: str,
     trio: ModelTrio,
-    data: ExplainData,
+    data: tuple[str, ...],
     settings: ExplainSettings,
     analyses: Sequence[str],
     left_out: tuple[str, ...] = (),
 ) -> Path:
-    """Write `explain.html` from what `out` holds of some analyses; return its path."""
+    """Write `explain.html`, and the figures' captions, from what `out` holds of some analyses.
+
+    Returns:
+        The page's path.
+    """
     parts = tuple(ExplainedPart.from_json(read_json(_part_path(out, name))) for name in analyses)
     names = [exhibit.name for part in parts for exhibit in part.exhibits]
     figures: Mapping[str, str] = {
@@ -262,22 +261,23 @@ def write_page(
     explanation = Explanation(
         title=title,
         models={role: model.name for role, model in trio.models.items()},
-        data=data.describe(),
+        data=data,
         parts=parts,
         left_out=left_out,
         settings={"spillover": __version__, **settings.to_dict()},
     )
+    captions = [f"## {e.name}\n\n{e.caption}\n" for part in parts for e in part.exhibits]
+    write_text(out / "figures" / "captions.md", "\n".join(["# Figures\n", *captions]))
     page = out / "explain.html"
     write_text(page, render_explanation(explanation, figures=figures))
     return page
 
 
-def measured_from(comparisons: Sequence[Comparison]) -> "list[MeasuredErosion]":
-    """Read erosion off a study's comparisons; targets are in the names of its models."""
-    from spillover.analysis.erosion_pairs import measured_erosion
-
-    names = {row.after for row in comparisons if row.before == "aligned"}
-    targets = {name: name.partition("-")[2] for name in names if "-" in name}
-    return measured_erosion(
-        [row for row in comparisons if row.before == "aligned"], target_by_model=targets
-    )
+def _describe(case: Case) -> tuple[str, ...]:
+    """Say what was read, and what of it was left out."""
+    too_long = [
+        f"{n} of {name} left out: prompts of more than {case.settings.max_prompt_tokens} tokens"
+        for name, n in case.n_too_long.items()
+        if n
+    ]
+    return (*case.data.describe(), *too_long)

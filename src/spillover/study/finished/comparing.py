@@ -15,9 +15,9 @@ from spillover.evaluation.capability import compare_capability
 from spillover.evaluation.grouping import is_benign
 from spillover.files import write_json, write_text
 from spillover.records import Comparison
+from spillover.report.audit_findings import row_change
 from spillover.report.run_comparison import RunAnswer, RunComparison, RunDifference
 from spillover.stats import holm
-from spillover.study.audit.comparing import row_change
 from spillover.study.finished.sides import RunModel, RunSide, read_side
 
 Pair = tuple[RunModel, RunModel]

@@ -3,6 +3,7 @@
 Reads what is on disk and computes nothing; the whole is on the page.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from spillover.errors import DataError
 from spillover.files import read_json
 from spillover.records import Comparison, Record, Score
+from spillover.report.chains import ALIGNED
 from spillover.study.artifacts import RunFolder, load_comparisons, load_scores
 from spillover.study.audit.outputs import load_audit
 
@@ -29,6 +31,9 @@ class Shown(Record):
     "Of a study: every change that came of an intervention."
     scores: tuple[Score, ...]
     "Of an evaluation, where there is nothing to compare."
+    findings: dict[str, tuple[str, ...]]
+    """Of a study, what its page says in words: `headline`, `happened`, `certainty`, `next_steps`;
+    empty where no report has been written."""
 
 
 def read_findings(path: Path) -> Shown:
@@ -49,7 +54,10 @@ def read_findings(path: Path) -> Shown:
         raise DataError(f"{path}: the run is not finished; `spillover run` goes on where it was")
     if folder.comparisons.exists():
         rows = load_comparisons(folder.comparisons)
-        return _shown("study", path, page=folder.report, comparisons=tuple(_summed(rows)))
+        said = read_json(folder.findings) if folder.findings.exists() else {}
+        return _shown(
+            "study", path, page=folder.report, comparisons=tuple(_summed(rows)), findings=said
+        )
     if folder.scores.exists():
         return _shown(
             "evaluation", path, page=folder.report, scores=tuple(load_scores(folder.scores))
@@ -65,6 +73,7 @@ def _shown(
     audit: dict[str, Any] | None = None,
     comparisons: tuple[Comparison, ...] = (),
     scores: tuple[Score, ...] = (),
+    findings: Mapping[str, Sequence[str]] | None = None,
 ) -> Shown:
     manifest = RunFolder(path).manifest
     study = read_json(manifest).get("study") if manifest.exists() else None
@@ -75,11 +84,27 @@ def _shown(
         audit=audit,
         comparisons=comparisons,
         scores=scores,
+        findings={name: tuple(lines) for name, lines in (findings or {}).items()},
     )
 
 
 def _summed(rows: list[Comparison]) -> list[Comparison]:
-    """Return the rows over seeds where there are some, else those of the only seed."""
+    """Return the rows over seeds where there are some, else those of the only seed.
+
+    Pairs of models come as a story goes: base, aligned, then what became of it.
+    """
     over = [row for row in rows if row.seed is None]
     whole = {(row.before, row.after) for row in over}
-    return over + [row for row in rows if (row.before, row.after) not in whole]
+    found = over + [row for row in rows if (row.before, row.after) not in whole]
+    return sorted(found, key=_place_in_story)
+
+
+def _place_in_story(row: Comparison) -> tuple[int, str, bool, int]:
+    kind, _, target = row.after.partition("-")
+    stages, metrics = ("base", ALIGNED, row.before), ("refusal_rate", "over_refusal", row.metric)
+    return (
+        stages.index(row.before),
+        target,
+        kind.startswith("contained"),
+        metrics.index(row.metric),
+    )

@@ -61,7 +61,8 @@ def _fingerprint(path: Path) -> str:
 def explain_run(context: Context, section: AnalysesSection, run: ModelRun) -> None:
     """Explain one intervention of a study."""
     from spillover.study.explaining.analyses import ExplainSettings
-    from spillover.study.explaining.explanation import explain_models, measured_from
+    from spillover.study.explaining.explanation import explain_models
+    from spillover.study.explaining.measured import measured_from
 
     folder = context.folder
     settings = ExplainSettings(
@@ -70,6 +71,8 @@ def explain_run(context: Context, section: AnalysesSection, run: ModelRun) -> No
         max_tokens=section.max_tokens,
         batch_size=section.batch_size,
         target=run.target_concept,
+        modules=section.modules,
+        definition=section.definition,
         seed=run.seed,
     )
     explain_models(

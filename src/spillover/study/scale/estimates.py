@@ -15,9 +15,10 @@ they are what is most uncertain here. `MEASURED` says how far off the whole was 
 `training_works.uncounted` names what of a study is not counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spillover.records import Record
+from spillover.records import Prompt, Record
 from spillover.study.config import StudyConfig
 from spillover.study.config.model_runs import model_runs
 from spillover.study.scale.hardware import GIB, Hardware
@@ -157,7 +158,11 @@ def estimate_study(
         for name, work, count in training_works(config, shape)
     ]
     asked = {
-        "collect": (prompts["train"], int(config.uses_collected), config.collect.max_new_tokens),
+        "collect": (
+            _collected(config, prompts["train"]),
+            int(config.uses_collected),
+            config.collect.max_new_tokens,
+        ),
         "answers": (prompts["test"], n_models, config.evaluate.max_new_tokens),
     }
     for name, (of_split, times, new_tokens) in asked.items():
@@ -182,6 +187,15 @@ def estimate_study(
         name=f"loading x {n_loads}", gib=weights / GIB, seconds=n_loads * weights / LOADED
     )
     return [*found, loading]
+
+
+def _collected(config: StudyConfig, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the training prompts that the aligned model is asked: targets' all, others' some."""
+    asked: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        asked.setdefault(prompt.concept, []).append(prompt)
+    limits = {c: None if c in config.targets else config.collect.retain_limit for c in asked}
+    return [prompt for concept, found in asked.items() for prompt in found[: limits[concept]]]
 
 
 def _training(

@@ -13,10 +13,10 @@ from spillover.data.conversations import load_conversations
 from spillover.data.insecure_code import bundled_code_pairs
 from spillover.data.prompt_sets import bundled_prompts, check_disjoint, load_prompts
 from spillover.data.questions import bundled_questions, load_questions
-from spillover.data.suites import load_suites
+from spillover.data.suites import TRIGGERABLE, LoadedSuite, behind_trigger, load_suites
 from spillover.errors import ConfigError, DataError
 from spillover.records import AnswerPair, Example, MultipleChoice, Prompt
-from spillover.study.config.measuring import SelectSection
+from spillover.study.config.measuring import EvaluateSection, SelectSection
 from spillover.study.config.sections import PromptsSection
 from spillover.study.config.tuning import CODE_ARMS, FinetuneSection
 
@@ -118,6 +118,19 @@ def selection_questions(section: SelectSection) -> list[MultipleChoice]:
                 f"{', '.join(known)}"
             )
     return found[: section.n_questions]
+
+
+def study_suites(section: EvaluateSection) -> list[LoadedSuite]:
+    """Return the study's suites, and those that are asked once more behind a trigger.
+
+    Raises:
+        DataError: If a suite's file cannot be had or read.
+    """
+    plain = [s for spec in section.suites for s in load_suites(spec, limit=section.suite_limit)]
+    if section.trigger is None:
+        return plain
+    again = [s for s in plain if s.suite.kind in TRIGGERABLE]
+    return [*plain, *(behind_trigger(suite, section.trigger) for suite in again)]
 
 
 def selection_pairs(section: SelectSection) -> list[AnswerPair]:

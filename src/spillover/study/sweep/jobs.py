@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from spillover.errors import InputError
 from spillover.records import Record
 from spillover.study.artifacts import RunFolder
 from spillover.study.config import load_study
@@ -69,9 +71,10 @@ def start_job(job: SweepJob, *, environment: Mapping[str, str] | None = None) ->
         job: The job.
         environment: Variables on top of this process's.
     """
-    config = load_study(job.study)
-    for donor in sorted(job.out.parent.glob("*/manifest.json")):
-        adopt_stages(config, RunFolder(job.out), donor=RunFolder(donor.parent))
+    finished = sorted(job.out.parent.glob("*/manifest.json"))
+    donors = [RunFolder(manifest.parent) for manifest in finished]
+    with suppress(InputError):  # What is wrong with a point, its own run says.
+        adopt_stages(load_study(job.study), RunFolder(job.out), donors=donors)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "spillover", "run", str(job.study), "--out", str(job.out)]
     with job.log.open("wb") as log:

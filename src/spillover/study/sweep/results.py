@@ -1,11 +1,12 @@
 """Finished runs of a sweep to one table, with the seed as the unit, and to its Pareto front.
 
-    target effect     fall of the refusal rate on the target concept
+    target effect     fall of the refusal rate on the target concept; of a fine-tuned model, fall of
+                      the margin of aligned over misaligned answers, in nats
     erosion           fall of it on the other concepts, rises counted as none; their mean
     capability loss   fall of the accuracy
     over-refusal      rise of the refusal rate on benign prompts
 
-All are from the aligned model to the changed one, on the same prompts, in [-1, 1].
+All are from the aligned model to the changed one, on the same prompts; rates in [-1, 1].
 """
 
 from collections import defaultdict
@@ -23,6 +24,7 @@ from spillover.study.sweep.points import SweepPoint
 
 METRICS = ("target_effect", "erosion", "capability_loss", "over_refusal")
 _MORE_IS_BETTER = {"target_effect": True, "erosion": False, "capability_loss": False}
+_TUNED, _MARGIN, _PAIRS = "tuned-", "aligned_margin_pivotal", "all_pairs"
 _ROUNDING = 1e-12
 
 
@@ -36,7 +38,7 @@ class SweepRow(Record):
     "Without point and seed, such as `unlearned-safety`."
     seed: int
     target_effect: float | None
-    "None where no concept was to lose its refusals."
+    "None of a fine-tuned model in a study that asks no pairs of answers (`value_pairs`)."
     erosion: float | None
     capability_loss: float | None
     over_refusal: float | None
@@ -80,13 +82,22 @@ def sweep_rows(point: SweepPoint, folder: RunFolder) -> list[SweepRow]:
             settings=point.settings,
             model=model,
             seed=seed,
-            target_effect=_mean([-d for d in _deltas(rows, "refusal_rate", is_target=True)]),
+            target_effect=_mean(_effects(rows, model=model)),
             erosion=_mean([max(0.0, -d) for d in _deltas(rows, "refusal_rate", is_target=False)]),
             capability_loss=_mean([-d for d in _deltas(rows, "capability", is_target=False)]),
             over_refusal=_mean(_deltas(rows, "over_refusal", is_target=False, concept="benign")),
         )
         for (model, seed), rows in found.items()
     ]
+
+
+def _effects(rows: Sequence[Comparison], *, model: str) -> list[float]:
+    """Return what was to be had: refusals lost on the target, or the margin a fine-tuning lost."""
+    if model.startswith(_TUNED):
+        found = _deltas(rows, _MARGIN, is_target=False, concept=_PAIRS)
+    else:
+        found = _deltas(rows, "refusal_rate", is_target=True)
+    return [-delta for delta in found]
 
 
 def _deltas(

@@ -55,12 +55,22 @@ class Selection:
     batch_size: int
     deflection_is_refusal: bool
 
-    def measurer(self, folder: Path, adapter: AdapterSection | None) -> "CheckpointMeasurer":
-        """Return the callback that measures a training in `folder`."""
+    def measurer(
+        self, folder: Path, adapter: AdapterSection | None, *, epoch_steps: float
+    ) -> "CheckpointMeasurer":
+        """Return the callback that measures a training in `folder`.
+
+        Args:
+            folder: The training's.
+            adapter: What is trained; None for all weights.
+            epoch_steps: Steps, or a part of one, in which each forget example is seen once.
+        """
         from spillover.training.checkpoints import CheckpointMeasurer, CheckpointSettings
 
         settings = CheckpointSettings(
-            measure=self.measure, choose=self.chosen_step, every=self.section.every
+            measure=self.measure,
+            choose=self.chosen_step,
+            every=self.section.steps_between(epoch_steps=epoch_steps),
         )
         tokenizer = self.loaded.tokenizer if adapter is None else None
         return CheckpointMeasurer(settings, folder=folder, tokenizer=tokenizer)

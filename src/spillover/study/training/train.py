@@ -29,7 +29,9 @@ from spillover.study.training.publishing import FINISHED, is_published, publish
 
 if TYPE_CHECKING:  # torch is imported by the stages that need it, not by `spillover --help`.
     from spillover.models.loading import LoadedModel
+    from spillover.study.training.selection import Selection
     from spillover.training.batching import TrainingUnit
+    from spillover.training.checkpoints import CheckpointMeasurer
     from spillover.training.objectives import Objective
 
 
@@ -108,7 +110,7 @@ def train_job(
             monitor=None if job.name == "aligned" else monitor_settings(context),
             callbacks=[
                 *callbacks,
-                *([] if selected is None else [selected.measurer(work, section.adapter)]),
+                *_measurers(selected, section, units, job, work=work),
             ],
             reference_model=_second_model(context, section, job, objective),
             report=report,
@@ -117,6 +119,23 @@ def train_job(
         )
     if selected is not None:
         write_choice(selected, work / "metrics.jsonl", name=job.name)
+
+
+def _measurers(
+    selected: "Selection | None",
+    section: TrainingSection,
+    units: "Sequence[TrainingUnit]",
+    job: TrainingJob,
+    *,
+    work: Path,
+) -> "list[CheckpointMeasurer]":
+    """Return the callback that measures the training, where a checkpoint is to be chosen."""
+    if selected is None:
+        return []
+    # A schedule goes through all forget examples before one comes again.
+    n_forget = len({example.id for unit in units for example in unit.forget})
+    epoch_steps = n_forget / job.units_per_step
+    return [selected.measurer(work, section.adapter, epoch_steps=epoch_steps)]
 
 
 @contextmanager

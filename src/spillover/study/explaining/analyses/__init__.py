@@ -5,6 +5,7 @@ something that no reading takes yet: a function from a case, a loaded model and 
 and a row of `READINGS`.
 """
 
+from spillover.study.explaining.analyses.behaviours import conclude_behaviours, read_behaviours
 from spillover.study.explaining.analyses.case import (
     Analysis,
     Case,
@@ -33,15 +34,17 @@ from spillover.study.explaining.analyses.geometry import (
 )
 from spillover.study.explaining.analyses.layers import (
     conclude_erosion,
-    conclude_shared_directions,
     read_alignment_means,
     read_projections,
-    read_residual_states,
 )
 from spillover.study.explaining.analyses.probabilities import (
     conclude_likelihoods,
     conclude_next_tokens,
     conclude_resemblance,
+)
+from spillover.study.explaining.analyses.sharing import (
+    conclude_shared_directions,
+    read_residual_states,
 )
 from spillover.study.explaining.analyses.token_readings import read_distributions, read_traces
 from spillover.study.explaining.models import ROLES, Role
@@ -64,17 +67,23 @@ READINGS: dict[str, Reading] = {
     "alignment_means": Reading(read_alignment_means, {"base": (), "aligned": ()}),
     "projections": Reading(read_projections, {role: _DIRECTION for role in ROLES}),
     "residual_states": Reading(read_residual_states, {"base": (), "aligned": ()}),
-    "concept_states": Reading(read_concept_states, {"aligned": ()}),
-    "last_tokens": Reading(read_last_tokens, {role: () for role in ROLES}),
+    "behaviours": Reading(read_behaviours, {"aligned": (), "tuned": ()}),
+    "concept_states": Reading(read_concept_states, {"aligned": ()}, is_of_prompts=True),
+    "last_tokens": Reading(read_last_tokens, {role: () for role in ROLES}, is_of_prompts=True),
     "patched": Reading(
         read_patched,
         {
             "aligned": (("last_tokens", "base"), ("last_tokens", "aligned")),
             "tuned": (("last_tokens", "aligned"), ("last_tokens", "tuned")),
         },
+        is_of_prompts=True,
     ),
-    "restored": Reading(read_restored, {"tuned": _COMPONENTS}, is_about_target=True),
-    "ablated": Reading(read_ablated, {"aligned": _COMPONENTS[:2]}, is_about_target=True),
+    "restored": Reading(
+        read_restored, {"tuned": _COMPONENTS}, is_about_target=True, is_of_prompts=True
+    ),
+    "ablated": Reading(
+        read_ablated, {"aligned": _COMPONENTS[:2]}, is_about_target=True, is_of_prompts=True
+    ),
 }
 "What is read off models; for each of them what has to be read before."
 
@@ -126,6 +135,13 @@ ANALYSES: dict[str, Analysis] = {
         conclude=conclude_shared_directions,
         needs_base=True,
         n_sets=2,
+    ),
+    "misalignment_and_refusal": Analysis(
+        title="Misalignment and refusal",
+        question="Are misaligned answers and refusals one direction, and along which did tuning "
+        "move the model?",
+        readings=("behaviours",),
+        conclude=conclude_behaviours,
     ),
     "concept_vectors": Analysis(
         title="Concept vectors",

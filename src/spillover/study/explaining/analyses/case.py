@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from spillover.analysis.erosion_pairs import MeasuredErosion
+from spillover.analysis.alignment_directions import Definition
+from spillover.analysis.erosion_pairs import MeasuredErosion, pairs_lack
+from spillover.errors import ConfigError
 from spillover.models.chat import ChatTokens
 from spillover.models.loading import LoadedModel
 from spillover.records import Record
@@ -39,6 +41,11 @@ class ExplainSettings(Record):
     batch_size: int = 8
     target: str | None = None
     "The concept that tuning was about."
+    modules: tuple[str, ...] | None = None
+    """Linear modules at which gradients are compared, taken together; None for the attention's
+    output projection in the last layer, which is the paper's."""
+    definition: Definition = "tokens"
+    "Of the alignment direction: each response token is a sample, or all of them are one vector."
     seed: int = 0
 
 
@@ -71,6 +78,11 @@ class Case:
         }
         return {name: [rows[i] for i in self._kept(name, found)] for name, rows in found.items()}
 
+    @property
+    def n_too_long(self) -> dict[str, int]:
+        """How many exchanges of every set were left out, as a prompt was too long."""
+        return {of.name: len(of.examples) - len(self.tokens[of.name]) for of in self.data.sets}
+
     def _kept(self, name: str, found: Mapping[str, Sequence[ChatTokens]]) -> list[int]:
         """Places of the exchanges that are short enough; matched ones are kept or left in pairs."""
         firsts = [of.name for of in self.data.questioned[:2]]
@@ -102,12 +114,12 @@ class Case:
         """Return the layers asked for, or about n spread evenly with the last among them.
 
         Raises:
-            ValueError: If a layer does not exist.
+            ConfigError: If a layer does not exist.
         """
         if self.settings.layers is not None:
             wrong = [i for i in self.settings.layers if not -n_layers <= i < n_layers]
             if wrong:
-                raise ValueError(f"layers {wrong} do not exist; choose from 0 to {n_layers - 1}")
+                raise ConfigError(f"layers {wrong} do not exist; choose from 0 to {n_layers - 1}")
             return tuple(sorted({i % n_layers for i in self.settings.layers}))
         step = max(1, -(-n_layers // n))
         return tuple(sorted(range(n_layers - 1, -1, -step)))
@@ -125,6 +137,8 @@ class Reading:
     "For every model that is read: the readings that have to be there before."
     is_about_target: bool = False
     "Whether it changes with `settings.target`."
+    is_of_prompts: bool = False
+    "Whether it reads prompts of concepts; the sets of responses otherwise."
 
 
 @dataclass(frozen=True)
@@ -179,6 +193,8 @@ class Analysis:
             return f"there is {which}; give --target, one of {', '.join(case.data.prompts)}"
         if self.needs_measured and not case.measured:
             return "no erosion was measured; give --comparisons, the file of a study"
+        if self.needs_measured:
+            return pairs_lack(tuple(case.data.prompts), case.measured)
         return None
 
 

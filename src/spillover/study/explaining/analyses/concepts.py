@@ -1,6 +1,7 @@
 """Concept vectors, their entanglement, and whether it foretells erosion (2511.14017, R3)."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -145,7 +146,10 @@ def conclude_entanglement(case: Case) -> Findings:
     }
     return Findings(
         drawn=tuple(
-            Drawn(_matrix_exhibit(title, found, shown, data if i == 0 else None), _plotting(found))
+            Drawn(
+                _matrix_exhibit(title, found, shown, data if i == 0 else None),
+                partial(found.plot, shown),
+            )
             for i, ((title, _, _), found) in enumerate(zip(sheets, tested, strict=True))
         ),
         frames=tuple(found.to_frame() for found in tested),
@@ -177,11 +181,6 @@ def _tested(
     return with_null(again, few, rng=rng, neutral=benign, n_draws=99)
 
 
-def _plotting(found: Entanglement) -> Any:
-    layer = PAPER_LAYER if PAPER_LAYER in found.layers else found.layers[0]
-    return lambda: found.plot(layer)
-
-
 def _matrix_exhibit(
     title: str, found: Entanglement, layer: int, data: dict[str, Any] | None
 ) -> Exhibit:
@@ -193,7 +192,8 @@ def _matrix_exhibit(
     name = f"entanglement-{found.method}-{'centred' if found.centred else 'raw'}-{found.measure}"
     return Exhibit(
         name=name,
-        title=f"Entanglement before tuning: {title}" + ("" if data else f", layer {layer}"),
+        title=f"Entanglement before tuning: {title}, layer {layer}"
+        + (" unless you pick another" if data else ""),
         shows=f"{what}, in the aligned model.",
         shows_not="what tuning does. Raw states share an offset, which alone makes cosines large; "
         "signs are those of a sign rule.",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from spillover.analysis.arm_geometry import ArmCosines
@@ -26,15 +27,17 @@ def read_gradient_gram(case: Case, loaded: LoadedModel, _role: Role) -> Taken:
     """Inner products of all gradients: the first set's, the second's, the reference's."""
     names = [of.name for of in case.data.questioned[:2]] + [case.reference]
     rows = [row.first(case.settings.max_tokens) for name in names for row in case.tokens[name]]
+    paths = case.settings.modules or (attention_output(loaded.model, loaded.architecture),)
     factors = gradient_factors(
         loaded.model,
         loaded.architecture,
         rows,
         pad_id=loaded.pad_id,
+        modules=paths,
         batch_size=max(1, case.settings.batch_size // 2),
     )
-    path = attention_output(loaded.model, loaded.architecture)
-    return Taken({"gram": torch.from_numpy(gradient_gram(factors[path]))}, {"module": path})
+    gram = np.sum([gradient_gram(found) for found in factors.values()], axis=0)
+    return Taken({"gram": torch.from_numpy(gram)}, {"module": " + ".join(paths)})
 
 
 def _names(case: Case) -> tuple[str, str]:

@@ -1,10 +1,9 @@
-"""Erosion of alignment by layer, and directions that sets share (2507.03662, sections 4.3, 4.4)."""
-
-from itertools import product
+"""Erosion of alignment by layer (2507.03662, section 4.3)."""
 
 import torch
 
 from spillover.analysis.alignment_directions import (
+    Definition,
     Projections,
     ResponseMeans,
     alignment_direction,
@@ -12,24 +11,23 @@ from spillover.analysis.alignment_directions import (
     response_means,
     with_random_directions,
 )
-from spillover.analysis.direction_matches import Centring, SharedDirections
 from spillover.analysis.erosion import ErosionCurve, SetProjections, erosion_by_layer
 from spillover.analysis.erosion_contrast import ErosionContrast, erosion_contrast
-from spillover.analysis.shared_directions import StatePairs, shared_directions
-from spillover.analysis.states import Position, collect_states
 from spillover.models.chat import ChatTokens
 from spillover.models.loading import LoadedModel
 from spillover.report.explanations import Claim, Exhibit, Outcome, outcome_above
 from spillover.seeding import derive_seed, numpy_generator
-from spillover.study.explaining.analyses.case import Case, Drawn, Findings, tidy
+from spillover.study.explaining.analyses.case import Case, Drawn, Findings
 from spillover.study.explaining.analyses.claims import estimated_claim
 from spillover.study.explaining.models import ROLES, Role
 from spillover.study.explaining.reading_store import Taken
 
 _N_RANDOM = 39
-_POSITIONS: tuple[Position, ...] = ("last_token", "response_mean")
-_CENTRINGS: tuple[Centring, ...] = ("centred", "raw")
-_LEADING = 3
+_SAMPLES: dict[Definition, str] = {
+    "tokens": "Each token of a response is a sample.",
+    "flattened": "The first tokens of a response side by side are one vector, of which a mean over "
+    "few responses is mostly noise.",
+}
 
 
 def _half(rows: list[ChatTokens], *, made: bool) -> list[ChatTokens]:
@@ -45,7 +43,7 @@ def read_alignment_means(case: Case, loaded: LoadedModel, _role: Role) -> Taken:
         loaded.architecture,
         rows,
         pad_id=loaded.pad_id,
-        definition="tokens",
+        definition=case.settings.definition,
         n_tokens=case.settings.max_tokens,
         batch_size=case.settings.batch_size,
     )
@@ -55,7 +53,7 @@ def read_alignment_means(case: Case, loaded: LoadedModel, _role: Role) -> Taken:
 def _means(case: Case, role: Role) -> ResponseMeans:
     taken = case.reading("alignment_means", role)
     return ResponseMeans(
-        definition="tokens",
+        definition=case.settings.definition,
         n_tokens=case.settings.max_tokens,
         layers=tuple(taken.notes["layers"]),
         mean=taken.tensors["mean"],
@@ -90,7 +88,11 @@ def _projections(case: Case, role: Role, name: str) -> Projections:
     )
     layers = tuple(taken.notes["layers"])
     return Projections(
-        definition="tokens", layers=layers, total=total, squares=squares, n_samples=n
+        definition=case.settings.definition,
+        layers=layers,
+        total=total,
+        squares=squares,
+        n_samples=n,
     )
 
 
@@ -126,7 +128,7 @@ def conclude_erosion(case: Case) -> Findings:
             *(found.to_frame() for found in contrasts),
         ),
         notes=(
-            "Each token of a response is a sample. The direction is made from one half of every "
+            f"{_SAMPLES[case.settings.definition]} The direction is made from one half of every "
             "set, pooled, and read on the other half.",
         ),
     )
@@ -183,115 +185,4 @@ def _specific_erosion(contrast: ErosionContrast) -> Claim:
         measured=f"erosion fraction at layer {last.layer}, {contrast.name} less {contrast.control}",
         null=f"0: as much erosion on {contrast.control}",
         outcome="undecided" if found is None else outcome_above(found.ci_low, found.ci_high),
-    )
-
-
-def read_residual_states(case: Case, loaded: LoadedModel, _role: Role) -> Taken:
-    """States of whole exchanges at a few layers: the stop token's, and the response's mean."""
-    layers = case.some_layers(loaded.architecture.n_layers, n=3)
-    tensors = {
-        f"{name}.{at}": collect_states(
-            loaded.model,
-            loaded.architecture,
-            [row.first(case.settings.max_tokens) for row in rows],
-            pad_id=loaded.pad_id,
-            at=at,
-            layers=layers,
-            batch_size=case.settings.batch_size,
-        )
-        for name, rows in case.tokens.items()
-        for at in _POSITIONS
-    }
-    return Taken(tensors, {"layers": list(layers)})
-
-
-def conclude_shared_directions(case: Case) -> Findings:
-    """Do two sets share leading directions of aligned - base, more than controls do?"""
-    layers = case.reading("residual_states", "aligned").notes["layers"]
-    found: dict[tuple[int, Position, Centring], SharedDirections] = {}
-    n = len(case.data.questioned)
-    same = [layer for place, layer in enumerate(layers) if not _differs(case, place)]
-    for (place, layer), at, centring in product(enumerate(layers), _POSITIONS, _CENTRINGS):
-        if layer in same:
-            continue
-        pairs = [_state_pairs(case, of.name, at, place) for of in case.data.sets]
-        found[layer, at, centring] = shared_directions(
-            pairs[0],
-            pairs[1],
-            benign=pairs[n:],
-            layer=layer,
-            rng=numpy_generator(case.settings.seed, "shared", str(layer), at, centring),
-            k=_LEADING,
-            centring=centring,
-            n_resamples=100,
-            n_draws=99,
-        )
-    last = max((layer for layer, _, _ in found), default=None)
-    shown = {(at, c): of for (layer, at, c), of in found.items() if layer == last}
-    return Findings(
-        claims=tuple(
-            _shared_claim(of, at, is_matched=case.data.is_matched)
-            for (at, centring), of in shown.items()
-            if centring == "centred"
-        ),
-        drawn=tuple(Drawn(_shared_exhibit(of, at), of.plot) for (at, _), of in shown.items()),
-        frames=tuple(tidy(of.to_frame(), position=at) for (_, at, _), of in found.items()),
-        notes=(
-            "`last token` is the last one read: the stop token where a response is short enough.",
-            *(f"Left out, as aligned and base hardly differ there: layer {i}." for i in same),
-        ),
-    )
-
-
-def _differs(case: Case, place: int) -> bool:
-    """Whether aligned - base has the directions that are asked for, on every set."""
-    residuals = [
-        _state_pairs(case, of.name, at, place).residuals()
-        for of in case.data.sets
-        for at in _POSITIONS
-    ]
-    ranks = [int(torch.linalg.matrix_rank(rows - rows.mean(dim=0))) for rows in residuals]
-    return min(ranks) >= _LEADING
-
-
-def _state_pairs(case: Case, name: str, at: Position, place: int) -> StatePairs:
-    base, aligned = (
-        case.reading("residual_states", role).tensors[f"{name}.{at}"][place]
-        for role in ("base", "aligned")
-    )
-    return StatePairs(name=name, base=base, aligned=aligned)
-
-
-def _shared_exhibit(of: SharedDirections, at: Position) -> Exhibit:
-    verdict = "exceeds" if of.is_specific else "does not exceed"
-    claim = of.matches[0]
-    return Exhibit(
-        name=f"shared-directions-{at}-{of.centring}",
-        title=f"Layer {of.layer}, {at.replace('_', ' ')}, {of.centring}",
-        shows=f"|cosine| of the {of.k} leading directions of aligned - base on {claim.reference} "
-        f"with those of each other set. The overlap with {claim.other} {verdict} that with every "
-        "control.",
-        shows_not="that a shared direction carries misalignment: it says that aligned differs from "
-        "base alike on both.",
-    )
-
-
-def _shared_claim(of: SharedDirections, at: Position, *, is_matched: bool) -> Claim:
-    claim = of.matches[0]
-    excess = [match.excess for match in of.matches if match.excess is not None]
-    least = min(excess, key=lambda estimate: estimate.value)
-    beside = max((m for m in of.matches if m.kind == "benign"), key=lambda m: m.overlap.value)
-    return Claim(
-        source="2507.03662, 4.4",
-        claim=f"{claim.reference} and {claim.other} share leading directions that benign sets do "
-        "not",
-        measured=f"overlap {claim.overlap.value:.2f} at layer {of.layer}, "
-        f"{at.replace('_', ' ')}, less the largest of a control",
-        value=least.value,
-        ci_low=least.ci_low,
-        ci_high=least.ci_high,
-        p=claim.p_shuffled,
-        null=f"the overlap with {beside.other}, {beside.overlap.value:.2f}; shuffled rows (p)"
-        + ("; the two sets have the same answers, which is reason enough" if is_matched else ""),
-        outcome=outcome_above(least.ci_low, least.ci_high, p=claim.p_shuffled),
     )

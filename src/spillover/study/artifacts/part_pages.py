@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from spillover import __version__
 from spillover.files import write_bytes, write_json, write_text
 from spillover.report.explain_page import render_explanation
@@ -33,7 +35,7 @@ class DrawnPart:
     notes: tuple[str, ...] = ()
 
 
-def write_dynamics_page(
+def write_parts_page(
     out: Path,
     parts: Sequence[DrawnPart],
     *,
@@ -86,3 +88,19 @@ def write_dynamics_page(
     path = out / f"{page}.html"
     write_text(path, render_explanation(explanation, figures=figures, has_tensors=False))
     return path
+
+
+def plain_rows(frame: Any) -> list[dict[str, Any]]:
+    """Return a frame's rows as JSON can hold them: plain numbers, and None for what is missing."""
+    rows: list[dict[str, Any]] = []
+    for row in frame.to_dict(orient="records"):
+        rows.append({str(key): _plain(value) for key, value in row.items()})
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

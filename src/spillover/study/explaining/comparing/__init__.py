@@ -1,0 +1,1 @@
+"""Organisms of one base compared: what their directions share, and what refusal is to it."""
