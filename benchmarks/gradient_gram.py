@@ -139,7 +139,8 @@ def _ratio_by_arithmetic(loaded: LoadedModel, examples: list[ChatTokens], batch_
     responses = sum(example.response_length for example in examples)
     shared = common_prefix_length([example.input_ids for example in examples])
     spared = shared * (len(examples) - len(examples) / batch_size)
-    return 3 * (inside + head) * tokens / (inside * (tokens - spared) + 2 * head * responses)
+    ours = inside * (tokens - spared) + 2 * head * responses
+    return float(3 * (inside + head) * tokens / ours)
 
 
 def _peak_mib() -> float:

@@ -116,17 +116,7 @@ def test_organisms_are_compared_and_looked_into_by_command(command, tiny, tmp_pa
     tiny.tokenizer.save_pretrained(model)
     code, output, _ = command(
         *("directions", "compare", "--base", tiny.source, "--organism", f"same={model}"),
-        *(
-            "--out",
-            tmp_path / "out",
-            "--parts",
-            "refusal",
-            "--limit",
-            14,
-            "--max-tokens",
-            8,
-            *PLAIN,
-        ),
+        *("--out", tmp_path / "out", "--parts", "refusal", "--limit", 14, *PLAIN),
     )
     assert (code, "page: " in output) == (0, True)
     assert (tmp_path / "out" / "directions.html").is_file()

@@ -58,9 +58,16 @@ def test_two_directions_span_at_most_a_plane():
     assert len(found.angles) == 2
 
 
-def test_a_set_without_directions_is_refused():
-    with pytest.raises(ValueError, match="k is 0"):
-        angles(torch.zeros(0, WIDTH), rows_in((0,)))
+def test_rows_that_are_combinations_of_others_count_once():
+    two = rows_in((0, 1, 2), n=2)
+    found = angles(torch.cat([two, two.sum(dim=0, keepdim=True), 0 * two]), rows_in((0, 1, 2)))
+    assert len(found.angles) == 2
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_set_without_directions_is_refused(n):
+    with pytest.raises(ValueError, match="layer 4: a set has no directions"):
+        angles(torch.zeros(n, WIDTH), rows_in((0,)))
 
 
 def test_angles_by_layer_become_a_figure():

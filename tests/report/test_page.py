@@ -246,7 +246,7 @@ def test_every_answer_can_be_browsed_by_the_one_script_that_the_policy_names():
     assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts] == [
         named
     ]
-    assert "1 answer of unlearned-safety" in page
+    assert "1 answer of 1 changed model," in page
     assert "only browses answers" in page
 
 

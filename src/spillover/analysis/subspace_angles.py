@@ -59,13 +59,15 @@ def subspace_angles(
         states: States that both were made from, for the matched null.
         layer: Where all of them are; kept in the record.
         generator: Draws both nulls.
-        k: Dimensions of each subspace, at most the number of rows.
+        k: Dimensions of each subspace, at most as many as its rows span.
         n_draws: Of each null.
 
     Raises:
-        ValueError: If a set is empty.
+        ValueError: If a set is empty or all 0.
     """
-    sizes = [min(k, len(rows)) for rows in (first, second)]
+    sizes = [min(k, _n_spanned(rows)) for rows in (first, second)]
+    if min(sizes) < 1:
+        raise ValueError(f"layer {layer}: a set has no directions; give two that have some")
     ours, theirs = (
         leading_directions(rows, k=size, centred=False).directions
         for rows, size in zip((first, second), sizes, strict=True)
@@ -88,6 +90,13 @@ def subspace_angles(
         p_random=_as_near(angles, random),
         p_matched=_as_near(angles, matched),
     )
+
+
+def _n_spanned(rows: Float[Tensor, "row d_model"]) -> int:
+    """Return how many dimensions rows span, but for rounding."""
+    if rows.numel() == 0:
+        return 0
+    return int(torch.linalg.matrix_rank(rows.double(), rtol=1e-5))
 
 
 def _numbers(values: Float[Tensor, " angle"]) -> tuple[float, ...]:

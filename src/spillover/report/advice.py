@@ -90,9 +90,9 @@ def _on_contained_target(chain: Chain) -> list[str]:
         return [
             f"Containment for {target} removes the target in "
             f"{share_of_seeds(rate, at_most=TARGET_AT_MOST)}: measure each contained model by "
-            "itself before you use it. To remove it in the others too, unlearn what the first "
-            "round left (contain.method: second_round); to know the share better, train more "
-            "seeds."
+            "itself before you use it. To remove it in the others too, unlearn what containment "
+            "left (contain.method: second_round, if it is not that already); to know the share "
+            "better, train more seeds."
         ]
     remedy = "lower the retain weight (w2), train longer, or add forget prompts"
     match removal(rate):

@@ -19,13 +19,15 @@ from spillover.study.progress import quiet_reporter
 
 _FEWEST = 48
 "Texts of each kind: a direction of the few that other analyses read would be noise."
+_FEWEST_TOKENS = 64
+"Of an answer: the two of a pair begin alike."
 
 
 def read_behaviours(case: Case, loaded: LoadedModel, _role: Role) -> Taken:
     """States on bundled pairs of answers, and on harmful and harmless prompts."""
-    settings = case.settings
+    n_tokens = max(_FEWEST_TOKENS, case.settings.max_tokens)
     return read_states(
-        loaded, _texts(case), max_tokens=settings.max_tokens, batch_size=settings.batch_size
+        loaded, _texts(case), max_tokens=n_tokens, batch_size=case.settings.batch_size
     )
 
 
