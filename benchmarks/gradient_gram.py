@@ -11,8 +11,9 @@ disturbs less, and of wall time elsewhere.
 
 `ratio_by_arithmetic` is what counting multiplications allows at one speed of arithmetic: per token
 of a prompt that is not shared, one pass forward through the layers (ours) against one forward and
-two backward through everything (the loop). On a CPU, where products take nearly all of the time,
-no exact way in one precision can do much better: 3 times for long responses, 5 for short ones.
+two backward through everything (the loop): 3 times for long responses, 5 for short ones. On a CPU
+products take nearly all of the time; measured ratios lie above it by what the loop loses to writing
+the gradients of all parameters.
 """
 
 import argparse
